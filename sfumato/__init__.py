@@ -1,0 +1,1 @@
+"""Photos in, 3D Gaussian splat out."""

@@ -1,0 +1,1 @@
+"""The nouns: cameras, Gaussians, scenes, rotations, spherical harmonics, images, errors."""

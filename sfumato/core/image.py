@@ -1,0 +1,64 @@
+"""Images: files to uint8 tensors and back, area downscaling, compositing."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from sfumato.core.errors import InputError
+
+__all__ = ["RESIZE_FILTER", "composite", "planar", "read_image", "resize", "to_uint8", "write_image"]
+
+RESIZE_FILTER = "area"  # the mean over the pixel's footprint: antialiased, never rings
+
+
+def read_image(path: Path) -> Tensor:
+    """(H, W, 3) or, when the file has transparency, (H, W, 4) uint8, as stored: EXIF orientation is not applied.
+
+    Raises InputError when the file is missing, truncated or not an image.
+    """
+    try:
+        with Image.open(path) as file:
+            has_alpha = "A" in file.getbands() or "transparency" in file.info
+            pixels = np.array(file.convert("RGBA" if has_alpha else "RGB"))
+    except FileNotFoundError:
+        raise InputError(f"{path} is not there") from None
+    except UnidentifiedImageError:
+        raise InputError(f"{path} is not an image that can be read here") from None
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path} cannot be read as an image: {error}") from None
+    return torch.from_numpy(pixels)
+
+
+def write_image(path: Path, image: Tensor, quality: int = 92) -> None:
+    """Write (H, W, 3) uint8, or floats in [0, 1], as PNG, JPEG or what the suffix says."""
+    pixels = image if image.dtype == torch.uint8 else to_uint8(image)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels.cpu().contiguous().numpy()).save(path, quality=quality)
+
+
+def to_uint8(image: Tensor) -> Tensor:
+    """Floats, clamped to [0, 1], to uint8 by rounding."""
+    return (image.detach().clamp(0, 1) * 255 + 0.5).to(torch.uint8)
+
+
+def composite(image: Tensor, background: tuple[float, float, float]) -> Tensor:
+    """(H, W, 4) uint8 with straight alpha over a background in [0, 1], as (H, W, 3) uint8."""
+    alpha = image[..., 3:].float() / 255
+    behind = 255 * torch.tensor(background)
+    return (image[..., :3].float() * alpha + behind * (1 - alpha) + 0.5).to(torch.uint8)
+
+
+def resize(image: Tensor, width: int, height: int) -> Tensor:
+    """(H, W, 3) uint8 resampled by the mean over each new pixel's footprint."""
+    if (image.shape[1], image.shape[0]) == (width, height):
+        return image
+    smaller = Image.fromarray(image.contiguous().numpy()).resize((width, height), Image.Resampling.BOX)
+    return torch.from_numpy(np.array(smaller))
+
+
+def planar(image: Tensor) -> Tensor:
+    """The same (H, W, 3) image laid out color by color in memory, as the kernels read it."""
+    return image.permute(2, 0, 1).contiguous().permute(1, 2, 0)

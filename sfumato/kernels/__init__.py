@@ -1,0 +1,1 @@
+"""The engine room: one folder per processor, each a plain module with the functions of `stages.Backend`."""

@@ -1,0 +1,5 @@
+"""Gaussians and cameras to pictures: one picture, camera paths, fly-through videos."""
+
+from sfumato.render.render import Render, render
+
+__all__ = ["Render", "render"]
