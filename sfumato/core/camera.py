@@ -31,9 +31,7 @@ class Camera:
             raise InputError(f"width and height must be at least 1 pixel; got {self.width} x {self.height}")
 
     @classmethod
-    def look_at(
-        cls, position: Tensor, target: Tensor, up: Tensor, focal: float, width: int, height: int
-    ) -> "Camera":
+    def look_at(cls, position: Tensor, target: Tensor, up: Tensor, focal: float, width: int, height: int) -> "Camera":
         """A camera at `position` (3,) looking at `target` (3,), `up` (3,) upwards, `focal` in pixels."""
         forward = torch.nn.functional.normalize(target - position, dim=0)
         right = torch.nn.functional.normalize(torch.linalg.cross(forward, up), dim=0)

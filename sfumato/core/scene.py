@@ -24,9 +24,7 @@ class View:
     split: Literal["train", "test"] = "train"
 
     def __post_init__(self) -> None:
-        check_shape(
-            f"image of {self.name}", self.image, ("H", "W", 3), H=self.camera.height, W=self.camera.width
-        )
+        check_shape(f"image of {self.name}", self.image, ("H", "W", 3), H=self.camera.height, W=self.camera.width)
         if self.image.dtype != torch.uint8:
             raise InputError(f"image of {self.name} must be uint8; got {self.image.dtype}")
 
@@ -83,6 +81,5 @@ def hold_out(views: Sequence[View], every: int) -> list[View]:
     """Views in name order with each `every`-th one (the first included) marked as test; 0 marks none."""
     ordered = sorted(views, key=lambda view: view.name)
     return [
-        replace(view, split="test" if every and index % every == 0 else "train")
-        for index, view in enumerate(ordered)
+        replace(view, split="test" if every and index % every == 0 else "train") for index, view in enumerate(ordered)
     ]

@@ -28,7 +28,5 @@ def load(name: str, device: torch.device | str = "cpu") -> Backend:
     try:
         module = importlib.import_module(f"sfumato.kernels.{name}")
     except ImportError as error:
-        raise BackendError(
-            f"backend {name!r} cannot be imported: {error}; try `pip install numba`"
-        ) from error
+        raise BackendError(f"backend {name!r} cannot be imported: {error}; try `pip install numba`") from error
     return cast(Backend, module)

@@ -27,9 +27,7 @@ class RenderSettings:
     alpha_max: float = 0.999  # keeps 1 / (1 - alpha) finite
     transmittance_min: float = 1e-4  # a pixel this dark behind its Gaussians is finished
     depth: bool = True  # also blend depth; False saves its time and gives Render.depth = None
-    probe: Literal["signed", "absolute"] = (
-        "signed"  # absolute: sum of |gradient| over pixels (Ye et al. 2024)
-    )
+    probe: Literal["signed", "absolute"] = "signed"  # absolute: sum of |gradient| over pixels (Ye et al. 2024)
 
 
 @dataclass(frozen=True, eq=False)

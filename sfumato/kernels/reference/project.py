@@ -48,9 +48,7 @@ def _project_rows(gaussians: Gaussians, camera: Camera, settings: RenderSettings
     # approximation is wild there. Eq. 5 of Kerbl et al. 2023.
     margin = settings.fov_margin * size / (2 * focal)
     inside = slopes.clamp(-center / focal - margin, (size - center) / focal + margin)
-    jacobian = torch.cat(
-        [torch.diag_embed((focal / z).expand(-1, 2)), (-focal * inside / z)[:, :, None]], dim=2
-    )
+    jacobian = torch.cat([torch.diag_embed((focal / z).expand(-1, 2)), (-focal * inside / z)[:, :, None]], dim=2)
     ray_from_world = jacobian @ rotation
     covariances = ray_from_world @ gaussians.covariances @ ray_from_world.transpose(1, 2)
     widened = covariances + settings.low_pass * torch.eye(2).to(covariances)
@@ -64,9 +62,7 @@ def _project_rows(gaussians: Gaussians, camera: Camera, settings: RenderSettings
     if settings.antialiased:
         before = covariances[:, 0, 0] * covariances[:, 1, 1] - covariances[:, 0, 1] ** 2
         shrink = before / torch.where(solvable, determinants, 1)
-        opacities = opacities * torch.sqrt(
-            shrink.clamp(min=1e-12)
-        )  # a floor: the root's slope at 0 is infinite
+        opacities = opacities * torch.sqrt(shrink.clamp(min=1e-12))  # a floor: the root's slope at 0 is infinite
 
     # alpha >= alpha_min inside the ellipse d^T conic d <= reach; its box has half sides sqrt(reach * variance)
     reach = 2 * torch.log(opacities.detach() / settings.alpha_min)
