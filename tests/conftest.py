@@ -1,0 +1,58 @@
+"""Fixtures every test may use: where the real data is, which backends can run here, a seed that is shown."""
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from sfumato.core.errors import BackendError
+from sfumato.kernels import backends
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SHARED_DATA = REPOSITORY.parent / "shared" / "data"  # photos and splats that are too large for the repository
+
+
+@pytest.fixture
+def repository() -> Path:
+    """The root of the checkout."""
+    return REPOSITORY
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    """The folder of real scenes and splats; the test is skipped, loudly, where it does not exist."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"NO REAL DATA: {SHARED_DATA} is missing, so nothing was checked against real photos")
+    return SHARED_DATA
+
+
+def _usable(name: str) -> str:
+    try:
+        backends.load(name)
+    except BackendError as error:
+        pytest.skip(f"BACKEND {name} NOT TESTED: {error}")
+    return name
+
+
+@pytest.fixture(params=backends.NAMES)
+def backend(request: pytest.FixtureRequest) -> str:
+    """The name of each backend in turn; a test that asks for it runs once per backend."""
+    return _usable(request.param)
+
+
+@pytest.fixture(params=[name for name in backends.NAMES if name != "reference"])
+def fast_backend(request: pytest.FixtureRequest) -> str:
+    """The name of each backend but the reference, to compare with the reference."""
+    return _usable(request.param)
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> Iterator[int]:
+    """A seed that belongs to the test's name, already set in torch; pytest shows it when the test fails."""
+    number = sum(ord(letter) * (place + 1) for place, letter in enumerate(request.node.name)) % 100_000
+    torch.manual_seed(number)
+    random.seed(number)
+    print(f"seed {number}")
+    yield number
