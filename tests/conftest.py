@@ -1,7 +1,6 @@
 """Fixtures every test may use: where the real data is, which backends can run here, a seed that is shown."""
 
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -49,10 +48,10 @@ def fast_backend(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def seed(request: pytest.FixtureRequest) -> Iterator[int]:
+def seed(request: pytest.FixtureRequest) -> int:
     """A seed that belongs to the test's name, already set in torch; pytest shows it when the test fails."""
     number = sum(ord(letter) * (place + 1) for place, letter in enumerate(request.node.name)) % 100_000
     torch.manual_seed(number)
     random.seed(number)
     print(f"seed {number}")
-    yield number
+    return number
