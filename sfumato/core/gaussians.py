@@ -44,7 +44,9 @@ class Gaussians:
         return iter(getattr(self, name) for name in self.names())
 
     def __getitem__(self, index: Tensor | slice) -> "Gaussians":
-        """The rows that a (M,) index, an (N,) mask or a slice picks."""
+        """The rows that a (M,) index >= 0, an (N,) mask or a slice picks."""
+        if isinstance(index, Tensor) and index.dtype == torch.int64:  # 20 times faster than tensor[index] on a CPU
+            return self.map(lambda tensor: tensor.index_select(0, index))
         return self.map(lambda tensor: tensor[index])
 
     @classmethod

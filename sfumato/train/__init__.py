@@ -1,0 +1,7 @@
+"""Render and photo to loss to Gaussians: training, its settings and its strategies."""
+
+from sfumato.train.config import TrainConfig
+from sfumato.train.initialize import initialize
+from sfumato.train.trainer import Progressed, train
+
+__all__ = ["Progressed", "TrainConfig", "initialize", "train"]

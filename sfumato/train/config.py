@@ -1,0 +1,112 @@
+"""TrainConfig: every number of a training run with its source, and the schedules over time made of them."""
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from sfumato.core.errors import InputError
+from sfumato.core.scene import Scene
+from sfumato.kernels.stages import Rates, RenderSettings
+from sfumato.train.density import MCMC, Adaptive, Density
+
+__all__ = ["Coarse", "TrainConfig"]
+
+MIN_STEPS = 4000  # for a scene of a few photos
+EPOCHS = 70  # and this often past each photo, if that is more; the paper: 30 000 steps for about 200 photos
+LARGE = 300_000  # pixels from which photos are learned coarsely for longer
+MIN_SIDE = 48  # pixels that a coarse photo keeps
+
+
+@dataclass(frozen=True)
+class Coarse:
+    """Photos are learned at a quarter and then half of their size until these shares of the training."""
+
+    quarter_until: float
+    half_until: float
+
+    def divisor(self, time: float) -> int:
+        """How many times smaller photos are at this share of the training."""
+        return 4 if time < self.quarter_until else 2 if time < self.half_until else 1
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A run of training, reproducible from these numbers and the scene alone.
+
+    Schedules are functions of time, the share of the steps that are done, so fewer or more steps rescale them all.
+    Numbers without a source are the best found by benchmarks/train.py. Raises InputError when a number is out of
+    its range.
+    """
+
+    steps: int | None = None  # None: as many as suit the scene, see `steps_for`
+    seed: int = 0
+    max_gaussians: int = 100_000  # hard cap, from the first Gaussian on
+    density: Density = field(default_factory=Adaptive)
+    sh_degree: int = 3
+    sh_every: float = 0.07  # one more degree of spherical harmonics after each such share; the paper: 1000 of 30 000
+    ssim_weight: float = 0.2  # lambda of Eq. 7 of Kerbl et al. 2023
+    rates: Rates = Rates(  # noqa: RUF009 (a NamedTuple is as frozen as a number)
+        means=1.6e-4,  # times the extent of the scene; this one and the next from the code of Kerbl et al. 2023
+        quats=1e-3,
+        log_scales=5e-3,
+        logit_opacities=0.05,
+        sh0=2.5e-3,
+        shN=2.5e-3 / 20,
+    )
+    means_end: float = 0.01  # what is left of the rate of means at the end, exponentially (Kerbl et al. 2023)
+    others_end: float = 0.1  # what is left of the other rates, ...
+    others_from: float = 0.5  # ... falling from this time on
+    coarse: Coarse | None = None  # None: by the size of the photos, see `coarse_for`
+    average_from: float = 0.75  # from here on the result is an exponential moving average
+    average_over: float = 0.04  # its horizon, as a share of the training
+
+    def __post_init__(self) -> None:
+        if self.steps is not None and self.steps < 1:
+            raise InputError(f"steps must be at least 1; got {self.steps}")
+        if self.max_gaussians < 1:
+            raise InputError(f"max_gaussians must be at least 1; got {self.max_gaussians}")
+        if not 0 <= self.sh_degree <= 4:
+            raise InputError(f"sh_degree must be 0 to 4; got {self.sh_degree}")
+
+    @classmethod
+    def make(
+        cls,
+        strategy: Literal["adaptive", "mcmc"] = "adaptive",
+        quality: bool = False,
+        steps: int | None = None,
+        max_gaussians: int | None = None,
+        seed: int = 0,
+    ) -> "TrainConfig":
+        """The configuration behind the command line's flags. Raises InputError for an unknown strategy."""
+        densities: dict[str, Density] = {"adaptive": Adaptive(), "mcmc": MCMC()}
+        if strategy not in densities:
+            raise InputError(f"no strategy named {strategy!r} (known: {' '.join(densities)})")
+        config = cls(steps=steps, seed=seed, density=densities[strategy])
+        return config if max_gaussians is None else replace(config, max_gaussians=max_gaussians)
+
+    def fixed(self, scene: Scene) -> "TrainConfig":
+        """The same with the numbers in place that are left open for the scene to decide."""
+        return replace(self, steps=self.steps_for(scene), coarse=self.coarse_for(scene))
+
+    def steps_for(self, scene: Scene) -> int:
+        """How many steps to take: `steps`, or what the number of training photos asks for."""
+        return self.steps or max(MIN_STEPS, EPOCHS * len(scene.train))
+
+    def coarse_for(self, scene: Scene) -> Coarse:
+        """When photos are small: `coarse`, or what their size asks for."""
+        pixels = max((view.camera.width * view.camera.height for view in scene.train), default=0)
+        return self.coarse or (Coarse(0.1, 0.35) if pixels > LARGE else Coarse(0.05, 0.2))
+
+    def rates_at(self, time: float, extent: float) -> Rates:
+        """Learning rates at a share of the training, for a scene of this extent in world units."""
+        means = self.rates.means * extent * self.means_end**time
+        late = max(0.0, (time - self.others_from) / (1 - self.others_from))
+        others = [rate * self.others_end**late for rate in self.rates[1:]]
+        return Rates(means, *others)
+
+    def sh_degree_at(self, time: float) -> int:
+        """The highest degree of spherical harmonics that is learned at a share of the training."""
+        return min(self.sh_degree, int(time / self.sh_every)) if self.sh_every > 0 else self.sh_degree
+
+    def settings_at(self, time: float) -> RenderSettings:
+        """How pictures are rendered at a share of the training."""
+        return RenderSettings(sh_degree=self.sh_degree_at(time), depth=False, probe=self.density.probe)
