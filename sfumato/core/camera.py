@@ -32,9 +32,17 @@ class Camera:
 
     @classmethod
     def look_at(cls, position: Tensor, target: Tensor, up: Tensor, focal: float, width: int, height: int) -> "Camera":
-        """A camera at `position` (3,) looking at `target` (3,), `up` (3,) upwards, `focal` in pixels."""
+        """A camera at `position` (3,) looking at `target` (3,), `up` (3,) upwards, `focal` in pixels.
+
+        Raises InputError where those leave the direction open.
+        """
         forward = torch.nn.functional.normalize(target - position, dim=0)
-        right = torch.nn.functional.normalize(torch.linalg.cross(forward, up), dim=0)
+        sideways = torch.linalg.cross(forward, torch.nn.functional.normalize(up, dim=0))
+        if not forward.any():
+            raise InputError(f"position and target must differ; both are {position.tolist()}")
+        if sideways.norm() < 1e-6:
+            raise InputError(f"up must not be parallel to the direction of view; got {up.tolist()}")
+        right = torch.nn.functional.normalize(sideways, dim=0)
         down = torch.linalg.cross(forward, right)
         viewmat = torch.eye(4, dtype=position.dtype)
         viewmat[:3, :3] = torch.stack([right, down, forward])

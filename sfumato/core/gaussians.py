@@ -1,5 +1,6 @@
 """Gaussians: the numbers that are stored and trained, what they mean, and how to index, join and move them."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 
@@ -7,7 +8,8 @@ import torch
 from torch import Tensor
 
 from sfumato.core import sh as harmonics
-from sfumato.core.check import check_shape
+from sfumato.core.check import check_rotation, check_shape
+from sfumato.core.errors import InputError
 from sfumato.core.rotation import matrix_from_quaternion, multiply_quaternions, quaternion_from_matrix
 
 __all__ = ["Gaussians"]
@@ -28,8 +30,8 @@ class Gaussians:
     shN: Tensor  # (N, K-1, 3) the higher degrees, K = (degree + 1)^2
 
     def __post_init__(self) -> None:
-        N = self.means.shape[0]
         check_shape("means", self.means, ("N", 3))
+        N = self.means.shape[0]
         check_shape("quats", self.quats, ("N", 4), N=N)
         check_shape("log_scales", self.log_scales, ("N", 3), N=N)
         check_shape("logit_opacities", self.logit_opacities, ("N",), N=N)
@@ -100,7 +102,7 @@ class Gaussians:
     @property
     def finite(self) -> Tensor:
         """(N,) True where every number of the row is finite."""
-        return torch.stack([torch.isfinite(t.reshape(len(self), -1)).all(dim=1) for t in self]).all(dim=0)
+        return torch.stack([torch.isfinite(t).reshape(len(self), t[:1].numel()).all(dim=1) for t in self]).all(dim=0)
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "Gaussians":
         """The function applied to every field."""
@@ -118,13 +120,17 @@ class Gaussians:
         """The same scene moved by x -> scale * rotation @ x + translation, lights turned along.
 
         rotation (3, 3) is a proper rotation, translation (3,) in world units, scale > 0.
+        Raises InputError when it is not: shear, reflection and scale inside `rotation` have no Gaussian answer here.
         """
+        check_rotation("rotation", rotation)
+        if not 0 < scale < math.inf:
+            raise InputError(f"scale must be a positive number; got {scale}")
         turn = rotation.to(self.means)
         sh = harmonics.rotate(self.sh, rotation)
         return Gaussians(
             means=scale * self.means @ turn.T + translation.to(self.means),
             quats=multiply_quaternions(quaternion_from_matrix(turn), self.quats),
-            log_scales=self.log_scales + torch.log(torch.tensor(scale)).to(self.log_scales),
+            log_scales=self.log_scales + math.log(scale),
             logit_opacities=self.logit_opacities,
             sh0=sh[:, :1],
             shN=sh[:, 1:],

@@ -11,6 +11,7 @@ from sfumato.core.errors import InputError
 
 __all__ = ["RESIZE_FILTER", "composite", "planar", "read_image", "resize", "to_uint8", "write_image"]
 
+_WRITABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 RESIZE_FILTER = "area"  # the mean over the pixel's footprint: antialiased, never rings
 
 
@@ -22,7 +23,11 @@ def read_image(path: Path) -> Tensor:
     try:
         with Image.open(path) as file:
             has_alpha = "A" in file.getbands() or "transparency" in file.info
-            pixels = np.array(file.convert("RGBA" if has_alpha else "RGB"))
+            if file.mode.startswith("I"):  # 16-bit gray, which convert() would clip at 255 instead of scaling
+                gray = (np.array(file) / 257 + 0.5).clip(0, 255).astype(np.uint8)
+                pixels = np.repeat(gray[..., None], 3, axis=2)
+            else:
+                pixels = np.array(file.convert("RGBA" if has_alpha else "RGB"))
     except FileNotFoundError:
         raise InputError(f"{path} is not there") from None
     except UnidentifiedImageError:
@@ -33,7 +38,12 @@ def read_image(path: Path) -> Tensor:
 
 
 def write_image(path: Path, image: Tensor, quality: int = 92) -> None:
-    """Write (H, W, 3) uint8, or floats in [0, 1], as PNG, JPEG or what the suffix says."""
+    """Write (H, W, 3) uint8, or floats in [0, 1], as PNG, JPEG or what the suffix says.
+
+    Raises InputError when there is no such format.
+    """
+    if path.suffix.lower() not in _WRITABLE:
+        raise InputError(f"cannot write {path}: no image format for {path.suffix} (known: {' '.join(_WRITABLE)})")
     pixels = image if image.dtype == torch.uint8 else to_uint8(image)
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels.cpu().contiguous().numpy()).save(path, quality=quality)

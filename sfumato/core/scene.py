@@ -69,7 +69,10 @@ class Scene:
 
         The length that rates and size limits are relative to, as in the code of Kerbl et al. 2023.
         One camera alone has no such length: then its distance to the middle of the points.
+        Raises InputError when all views are held out.
         """
+        if not self.train:
+            raise InputError("a scene with no training views has no extent: mark some views with split='train'")
         positions = torch.stack([view.camera.position for view in self.train]).double()
         radius = (positions - positions.mean(dim=0)).norm(dim=1).max().item()
         if radius == 0 and len(self.points):
