@@ -1,0 +1,269 @@
+"""The geometry of projection for kernels: one Gaussian's numbers to its ellipse on the picture, and gradients back.
+
+Equation numbers are those of docs/math.md. All numbers are float32.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from sfumato.core.camera import Camera
+from sfumato.kernels.cpu.threads import helper
+from sfumato.kernels.stages import RenderSettings
+
+__all__ = [
+    "Lens",
+    "axes_of",
+    "covariance2d",
+    "half_axes2d",
+    "jacobian",
+    "lens_of",
+    "pull_back",
+    "to_camera",
+    "unit_quaternion",
+]
+
+f = np.float32
+ZERO, ONE, TWO, HALF = f(0), f(1), f(2), f(0.5)
+
+
+class Lens(NamedTuple):
+    """Camera and settings as the float32 numbers that kernels read."""
+
+    r00: np.float32  # camera <- world rotation
+    r01: np.float32
+    r02: np.float32
+    r10: np.float32
+    r11: np.float32
+    r12: np.float32
+    r20: np.float32
+    r21: np.float32
+    r22: np.float32
+    tx: np.float32
+    ty: np.float32
+    tz: np.float32
+    fx: np.float32  # pixels
+    fy: np.float32
+    cx: np.float32
+    cy: np.float32
+    left: np.float32  # slopes between which the Jacobian is taken
+    right: np.float32
+    top: np.float32
+    bottom: np.float32
+    px: np.float32  # the camera's position in the world
+    py: np.float32
+    pz: np.float32
+    width: np.float32  # pixels
+    height: np.float32
+    near: np.float32
+    low_pass: np.float32
+    alpha_min: np.float32
+    antialiased: bool
+
+
+def lens_of(camera: Camera, settings: RenderSettings, alpha_min: float) -> Lens:
+    """The numbers of a camera."""
+    view = camera.viewmat.detach().to("cpu").double().numpy()
+    K = camera.K.detach().to("cpu").double().numpy()
+    fx, fy, cx, cy = K[0, 0], K[1, 1], K[0, 2], K[1, 2]
+    margin_x = settings.fov_margin * camera.width / (2 * fx)
+    margin_y = settings.fov_margin * camera.height / (2 * fy)
+    slopes = (
+        -cx / fx - margin_x,
+        (camera.width - cx) / fx + margin_x,
+        -cy / fy - margin_y,
+        (camera.height - cy) / fy + margin_y,
+    )
+    position = -view[:3, :3].T @ view[:3, 3]
+    numbers = [*view[:3, :3].reshape(-1), *view[:3, 3], fx, fy, cx, cy, *slopes, *position]
+    numbers += [camera.width, camera.height, settings.near, settings.low_pass, alpha_min]
+    return Lens(*(f(number) for number in numbers), settings.antialiased)
+
+
+@helper
+def to_camera(lens, x, y, z):
+    """World to camera coordinates."""
+    return (
+        lens.r00 * x + lens.r01 * y + lens.r02 * z + lens.tx,
+        lens.r10 * x + lens.r11 * y + lens.r12 * z + lens.ty,
+        lens.r20 * x + lens.r21 * y + lens.r22 * z + lens.tz,
+    )
+
+
+@helper
+def unit_quaternion(quats, i):
+    """w, x, y, z of length 1, and 1 / the stored length."""
+    w, x, y, z = quats[i, 0], quats[i, 1], quats[i, 2], quats[i, 3]
+    inverse = ONE / math.sqrt(w * w + x * x + y * y + z * z)
+    return w * inverse, x * inverse, y * inverse, z * inverse, inverse
+
+
+@helper
+def rotation_of(w, x, y, z):
+    """Row by row, the rotation of a unit quaternion."""
+    return (
+        ONE - TWO * (y * y + z * z),
+        TWO * (x * y - w * z),
+        TWO * (x * z + w * y),
+        TWO * (x * y + w * z),
+        ONE - TWO * (x * x + z * z),
+        TWO * (y * z - w * x),
+        TWO * (x * z - w * y),
+        TWO * (y * z + w * x),
+        ONE - TWO * (x * x + y * y),
+    )
+
+
+@helper
+def axes_of(w, x, y, z, s0, s1, s2):
+    """M = R S, row by row: its columns are the ellipsoid's half axes (one standard deviation)."""
+    r = rotation_of(w, x, y, z)
+    return (r[0] * s0, r[1] * s1, r[2] * s2, r[3] * s0, r[4] * s1, r[5] * s2, r[6] * s0, r[7] * s1, r[8] * s2)
+
+
+@helper
+def jacobian(lens, x, y, z):
+    """J W, two rows of three: the picture's change with the world's; and the slopes J is taken at."""
+    iz = ONE / z
+    u = min(lens.right, max(lens.left, x * iz))
+    v = min(lens.bottom, max(lens.top, y * iz))
+    j0, j1 = lens.fx * iz, lens.fy * iz
+    j02, j12 = -j0 * u, -j1 * v
+    return (
+        j0 * lens.r00 + j02 * lens.r20,
+        j0 * lens.r01 + j02 * lens.r21,
+        j0 * lens.r02 + j02 * lens.r22,
+        j1 * lens.r10 + j12 * lens.r20,
+        j1 * lens.r11 + j12 * lens.r21,
+        j1 * lens.r12 + j12 * lens.r22,
+        u,
+        v,
+    )
+
+
+@helper
+def half_axes2d(t, m):
+    """U = J W M, two rows of three: the half axes as seen on the picture."""
+    return (
+        t[0] * m[0] + t[1] * m[3] + t[2] * m[6],
+        t[0] * m[1] + t[1] * m[4] + t[2] * m[7],
+        t[0] * m[2] + t[1] * m[5] + t[2] * m[8],
+        t[3] * m[0] + t[4] * m[3] + t[5] * m[6],
+        t[3] * m[1] + t[4] * m[4] + t[5] * m[7],
+        t[3] * m[2] + t[4] * m[5] + t[5] * m[8],
+    )
+
+
+@helper
+def covariance2d(u):
+    """xx, xy, yy of U U^T, before the low-pass."""
+    return (
+        u[0] * u[0] + u[1] * u[1] + u[2] * u[2],
+        u[0] * u[3] + u[1] * u[4] + u[2] * u[5],
+        u[3] * u[3] + u[4] * u[4] + u[5] * u[5],
+    )
+
+
+@helper
+def pull_back(lens, i, means, quats, log_scales, logit_opacities, splat):
+    """Gradients of splat i to the numbers that are stored, by the chain rule.
+
+    splat: gradients to mean x, y, conic xx, xy, yy, depth, opacity.
+    Returns 11 numbers (means, log_scales, quats, logit), and 12 to the camera's rotation and translation.
+    """
+    g_mean_x, g_mean_y, g_a, g_b, g_c, g_depth, g_opacity = splat
+    mx, my, mz = means[i, 0], means[i, 1], means[i, 2]
+    x, y, z = to_camera(lens, mx, my, mz)
+    qw, qx, qy, qz, q_inverse = unit_quaternion(quats, i)
+    s0, s1, s2 = math.exp(log_scales[i, 0]), math.exp(log_scales[i, 1]), math.exp(log_scales[i, 2])
+    r = rotation_of(qw, qx, qy, qz)
+    m = axes_of(qw, qx, qy, qz, s0, s1, s2)
+    t = jacobian(lens, x, y, z)
+    u = half_axes2d(t, m)
+    xx, xy, yy = covariance2d(u)
+    wide_xx, wide_yy = xx + lens.low_pass, yy + lens.low_pass
+    inverse = ONE / (wide_xx * wide_yy - xy * xy)
+    a, b, c = wide_yy * inverse, -xy * inverse, wide_xx * inverse
+
+    # conic = covariance^-1, so d covariance = -conic (d conic) conic; a symmetric matrix's xy counts twice
+    half_b = HALF * g_b
+    p00, p01 = a * g_a + b * half_b, a * half_b + b * g_c
+    p10, p11 = b * g_a + c * half_b, b * half_b + c * g_c
+    g_xx, g_xy, g_yy = -(p00 * a + p01 * b), -(p00 * b + p01 * c), -(p10 * b + p11 * c)
+
+    opacity = ONE / (ONE + math.exp(-logit_opacities[i]))
+    if lens.antialiased:  # drawn opacity = opacity * sqrt(det / wide det)
+        det = xx * yy - xy * xy
+        ratio = det * inverse
+        shrink = math.sqrt(max(ratio, f(1e-12)))
+        if ratio > f(1e-12):
+            g_ratio = g_opacity * opacity * HALF / shrink
+            g_xx += g_ratio * (yy - ratio * wide_yy) * inverse
+            g_xy += g_ratio * (ratio - ONE) * xy * inverse
+            g_yy += g_ratio * (xx - ratio * wide_xx) * inverse
+        g_opacity *= shrink
+    g_logit = g_opacity * opacity * (ONE - opacity)
+
+    # covariance = U U^T: dU = 2 (d covariance) U
+    d0, d1, d2 = TWO * (g_xx * u[0] + g_xy * u[3]), TWO * (g_xx * u[1] + g_xy * u[4]), TWO * (g_xx * u[2] + g_xy * u[5])
+    d3, d4, d5 = TWO * (g_xy * u[0] + g_yy * u[3]), TWO * (g_xy * u[1] + g_yy * u[4]), TWO * (g_xy * u[2] + g_yy * u[5])
+
+    # U = T M: dM = T^T dU, then M = R S
+    e0, e1, e2 = t[0] * d0 + t[3] * d3, t[0] * d1 + t[3] * d4, t[0] * d2 + t[3] * d5
+    e3, e4, e5 = t[1] * d0 + t[4] * d3, t[1] * d1 + t[4] * d4, t[1] * d2 + t[4] * d5
+    e6, e7, e8 = t[2] * d0 + t[5] * d3, t[2] * d1 + t[5] * d4, t[2] * d2 + t[5] * d5
+    g_s0 = s0 * (e0 * r[0] + e3 * r[3] + e6 * r[6])
+    g_s1 = s1 * (e1 * r[1] + e4 * r[4] + e7 * r[7])
+    g_s2 = s2 * (e2 * r[2] + e5 * r[5] + e8 * r[8])
+    e0, e1, e2, e3, e4, e5, e6, e7, e8 = e0 * s0, e1 * s1, e2 * s2, e3 * s0, e4 * s1, e5 * s2, e6 * s0, e7 * s1, e8 * s2
+    g_w = TWO * (qz * (e3 - e1) + qy * (e2 - e6) + qx * (e7 - e5))
+    g_x = TWO * (qy * (e1 + e3) + qz * (e2 + e6) - TWO * qx * (e4 + e8) + qw * (e7 - e5))
+    g_y = TWO * (qx * (e1 + e3) + qz * (e5 + e7) - TWO * qy * (e0 + e8) + qw * (e2 - e6))
+    g_z = TWO * (qx * (e2 + e6) + qy * (e5 + e7) - TWO * qz * (e0 + e4) + qw * (e3 - e1))
+    along = g_w * qw + g_x * qx + g_y * qy + g_z * qz  # a quaternion's length has no effect
+    g_w, g_x = (g_w - along * qw) * q_inverse, (g_x - along * qx) * q_inverse
+    g_y, g_z = (g_y - along * qy) * q_inverse, (g_z - along * qz) * q_inverse
+
+    # dT = dU M^T, T = J W
+    t0, t1, t2 = d0 * m[0] + d1 * m[1] + d2 * m[2], d0 * m[3] + d1 * m[4] + d2 * m[5], d0 * m[6] + d1 * m[7] + d2 * m[8]
+    t3, t4, t5 = d3 * m[0] + d4 * m[1] + d5 * m[2], d3 * m[3] + d4 * m[4] + d5 * m[5], d3 * m[6] + d4 * m[7] + d5 * m[8]
+    iz = ONE / z
+    j0, j1, su, sv = lens.fx * iz, lens.fy * iz, t[6], t[7]
+    g_j0 = t0 * lens.r00 + t1 * lens.r01 + t2 * lens.r02
+    g_j1 = t3 * lens.r10 + t4 * lens.r11 + t5 * lens.r12
+    g_j02 = t0 * lens.r20 + t1 * lens.r21 + t2 * lens.r22
+    g_j12 = t3 * lens.r20 + t4 * lens.r21 + t5 * lens.r22
+
+    # mean = f x / z + c; j0 = f / z; j02 = -j0 u with u = x / z unless clamped
+    slope_x, slope_y = x * iz, y * iz
+    g_px, g_py = j0 * g_mean_x, j1 * g_mean_y
+    g_pz = g_depth - g_px * slope_x - g_py * slope_y
+    g_pz -= iz * (j0 * (g_j0 - su * g_j02) + j1 * (g_j1 - sv * g_j12))
+    if slope_x > lens.left and slope_x < lens.right:
+        g_px -= j0 * iz * g_j02
+        g_pz += j0 * iz * slope_x * g_j02
+    if slope_y > lens.top and slope_y < lens.bottom:
+        g_py -= j1 * iz * g_j12
+        g_pz += j1 * iz * slope_y * g_j12
+
+    g_mx = lens.r00 * g_px + lens.r10 * g_py + lens.r20 * g_pz
+    g_my = lens.r01 * g_px + lens.r11 * g_py + lens.r21 * g_pz
+    g_mz = lens.r02 * g_px + lens.r12 * g_py + lens.r22 * g_pz
+    stored = (g_mx, g_my, g_mz, g_s0, g_s1, g_s2, g_w, g_x, g_y, g_z, g_logit)
+    j02, j12 = -j0 * su, -j1 * sv
+    camera = (
+        g_px * mx + j0 * t0,
+        g_px * my + j0 * t1,
+        g_px * mz + j0 * t2,
+        g_py * mx + j1 * t3,
+        g_py * my + j1 * t4,
+        g_py * mz + j1 * t5,
+        g_pz * mx + j02 * t0 + j12 * t3,
+        g_pz * my + j02 * t1 + j12 * t4,
+        g_pz * mz + j02 * t2 + j12 * t5,
+        g_px,
+        g_py,
+        g_pz,
+    )
+    return stored, camera
