@@ -1,5 +1,7 @@
 """Gaussians and a camera to splats: EWA projection (Zwicker et al. 2001) and spherical harmonics."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -17,7 +19,7 @@ def project(gaussians: Gaussians, camera: Camera, settings: RenderSettings) -> S
     rows = usable.nonzero()[:, 0]
     with torch.no_grad():  # who is seen is decided first, so that no gradient passes through an overflow
         radii, *numbers = _project_rows(gaussians[rows], camera, settings)
-        finite = torch.stack([torch.isfinite(t.reshape(len(rows), -1)).all(dim=1) for t in numbers])
+        finite = torch.stack([torch.isfinite(t.reshape(len(rows), math.prod(t.shape[1:]))).all(dim=1) for t in numbers])
         visible = (radii > 0).all(dim=1) & finite.all(dim=0)
     rows = rows[visible]
     radii, *numbers = _project_rows(gaussians[rows], camera, settings)
