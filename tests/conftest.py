@@ -10,6 +10,8 @@ from sfumato.core.errors import BackendError
 from sfumato.kernels import backends
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+torch.set_num_threads(1)  # the tensors here are small: more threads wait for each other, badly so on a busy machine
+
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"  # photos and splats that are too large for the repository
 
 
