@@ -17,6 +17,7 @@ from sfumato.core.scene import Scene, View
 from sfumato.evaluate.lpips import Lpips
 from sfumato.evaluate.machine import commit, machine, peak_memory, versions
 from sfumato.evaluate.metrics import psnr, ssim
+from sfumato.kernels.backends import load
 from sfumato.kernels.stages import RenderSettings
 from sfumato.render.render import render
 
@@ -103,7 +104,7 @@ def protocol_of(scene: Scene, settings: RenderSettings, backend: str) -> dict[st
             "photos": "8 bit, against floating-point renders",
         },
         "render": asdict(settings),
-        "backend": backend,
+        "backend": getattr(load(backend), "__name__", backend).rpartition(".")[2],
         "versions": versions(),
         "commit": commit(),
         "machine": machine(),

@@ -1,0 +1,53 @@
+"""`sfumato eval`: a splat and a dataset to scores on the held-out photos."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from sfumato.cli.flags import Backend, Input, parse
+
+__all__ = ["Eval", "main"]
+
+
+@dataclass(frozen=True)
+class Eval:
+    """Score a splat on a dataset's held-out photos: PSNR, SSIM and, with weights, LPIPS."""
+
+    splat: Annotated[Positional[Path], arg(metavar="SPLAT")]
+    """The splat's file."""
+    input: Input
+    """The dataset that it was trained on, or another with the same world axes."""
+    output: Annotated[Path | None, arg(aliases=["-o"], metavar="DIR")] = None
+    """Folder for report.json, report.md and compare/; without it, scores are only shown."""
+    downscale: Annotated[float, arg(metavar="D")] = 1.0
+    """Divide the sides of all photos by D; say what training was told."""
+    holdout: Annotated[int, arg(metavar="N")] = 8
+    """Every Nth photo was held out, unless the dataset says which."""
+    lpips: Annotated[Path | None, arg(metavar="WEIGHTS")] = None
+    """State dict (.pth or .safetensors) of LPIPS with AlexNet or VGG16; sfumato ships none."""
+    backend: Backend = "auto"
+    """What computes."""
+    force: bool = False
+    """Replace the report that DIR holds."""
+
+
+def main(words: Sequence[str]) -> int:
+    """Run the verb; returns the exit code."""
+    flags = parse(Eval, words)
+    from sfumato import formats
+    from sfumato.cli.run import REPORT, check_output, clear, load, prepare, score
+    from sfumato.evaluate.lpips import Lpips
+
+    gaussians = formats.read(flags.splat)
+    weights = Lpips.load(flags.lpips) if flags.lpips else None
+    if flags.output:
+        check_output(flags.output, flags.force, flags.input, REPORT)
+    scene = load(flags.input, flags.downscale, flags.holdout)
+    prepare(flags.backend)
+    if flags.output:
+        clear(flags.output, REPORT)
+    score(gaussians, scene, flags.output, flags.backend, weights)
+    return 0

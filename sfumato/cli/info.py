@@ -1,0 +1,106 @@
+"""`sfumato info`: what is in a splat file, as a table or as JSON."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from tyro.conf import Positional, arg
+
+from sfumato.cli.flags import parse
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sfumato.core.gaussians import Gaussians
+
+__all__ = ["Info", "main", "summary"]
+
+PERCENTILES = (1, 10, 50, 90, 99)
+
+
+@dataclass(frozen=True)
+class Info:
+    """Say what is in a splat file."""
+
+    file: Annotated[Positional[Path], arg(metavar="FILE")]
+    """The splat's file."""
+    json: bool = False
+    """As JSON, for programs."""
+
+
+def main(words: Sequence[str]) -> int:
+    """Run the verb; returns the exit code."""
+    flags = parse(Info, words)
+    from sfumato import formats
+
+    found = summary(formats.read(flags.file))
+    if flags.json:
+        print(json.dumps({"file": str(flags.file), "bytes": flags.file.stat().st_size, **found}, indent=2))
+    else:
+        _show(flags.file, found)
+    return 0
+
+
+def summary(gaussians: "Gaussians") -> dict[str, Any]:
+    """Counts, degree, extents and percentiles; rows with numbers that are not finite are in the counts only."""
+    finite = gaussians.finite
+    good = gaussians[finite.nonzero()[:, 0]]
+    return {
+        "gaussians": len(gaussians),
+        "sh_degree": gaussians.degree,
+        "nonfinite_rows": int((~finite).sum()),
+        "unusable_rotations": int((gaussians.quats == 0).all(dim=1).sum()),
+        "extent": {
+            axis: {"min": low, "median": middle, "max": high}
+            for axis, (low, middle, high) in zip(
+                "xyz", (_percentiles(c, (0, 50, 100)) for c in good.means.T), strict=True
+            )
+        },
+        "opacity": _named(_percentiles(good.opacities)),
+        "scale": _named(_percentiles(good.scales.flatten())),
+        "largest_scale": _named(_percentiles(good.scales.amax(dim=1))) if len(good) else _named([None] * 5),
+    }
+
+
+def _percentiles(values: "Tensor", shares: Sequence[float] = PERCENTILES) -> list[float | None]:
+    """Nearest ranks, of any number of values: torch.quantile refuses more than 16 million."""
+    ordered = values.sort().values
+    ranks = [max(0, math.ceil(share / 100 * len(ordered)) - 1) for share in shares]
+    return [ordered[rank].item() if len(ordered) else None for rank in ranks]
+
+
+def _named(values: Sequence[float | None]) -> dict[str, float | None]:
+    return {f"p{share}": value for share, value in zip(PERCENTILES, values, strict=True)}
+
+
+def _show(path: Path, found: dict[str, Any]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    size = path.stat().st_size
+    console.print(
+        f"[bold]{path.name}[/]  {size / 2**20:.1f} MiB" if size > 2**20 else f"[bold]{path.name}[/]  {size} bytes"
+    )
+    console.print(f"{found['gaussians']:,} Gaussians, spherical harmonics of degree {found['sh_degree']}")
+    for key, words in (
+        ("nonfinite_rows", "numbers that are not finite"),
+        ("unusable_rotations", "a rotation of length 0"),
+    ):
+        if found[key]:
+            console.print(f"[yellow]{found[key]:,} with {words}: these are never drawn[/]")
+    for title, names in (("extent", ("x", "y", "z")), ("percentile", ("opacity", "scale", "largest_scale"))):
+        rows = {name: found["extent"][name] if title == "extent" else found[name] for name in names}
+        table = Table(box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+        table.add_column("world units" if title == "extent" else "percentile", style="bold")
+        for heading in next(iter(rows.values())):
+            table.add_column(heading.removeprefix("p"), justify="right")
+        for name, values in rows.items():
+            table.add_row(
+                name.replace("_", " "), *["-" if value is None else f"{value:.4g}" for value in values.values()]
+            )
+        console.print(table)

@@ -1,0 +1,136 @@
+"""`sfumato render`: a splat to a film or to pictures, from a dataset's cameras, a way through them, or an orbit."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from sfumato.cli.flags import Backend, Count, Output, parse
+from sfumato.core.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sfumato.core.camera import Camera
+    from sfumato.core.gaussians import Gaussians
+    from sfumato.core.scene import Scene
+
+__all__ = ["Render", "main"]
+
+KEYS = 24  # cameras of the dataset that a film passes through: photos taken by hand do not stand on a smooth way
+SECONDS = 8  # of a film, when nobody says
+
+
+@dataclass(frozen=True)
+class Render:
+    """Render a splat to a film or to pictures."""
+
+    splat: Annotated[Positional[Path], arg(metavar="SPLAT")]
+    """The splat's file."""
+    output: Output
+    """A film (.mp4, .mov, .mkv), one picture (.png, .jpg), or a folder of pictures."""
+    scene: Annotated[Path | None, arg(metavar="INPUT")] = None
+    """A dataset: a folder gets the view of each of its cameras, a film flies smoothly through them."""
+    orbit: bool = False
+    """Circle around what the cameras of --scene look at, or around the splat's middle without --scene."""
+    frames: Count = None
+    """Frames of a film or an orbit (default: 8 seconds)."""
+    fps: Annotated[float, arg(metavar="F")] = 30.0
+    """Frames per second."""
+    depth: bool = False
+    """Depth instead of color: bright is near."""
+    format: Literal["png", "jpg"] = "png"
+    """Format of the pictures in a folder."""
+    size: Annotated[tuple[int, int] | None, arg(metavar="W H")] = None
+    """Width and height in pixels (default: the dataset's, or 1280 720)."""
+    up: Annotated[tuple[float, float, float], arg(metavar="X Y Z")] = (0.0, -1.0, 0.0)
+    """Which way is up when no --scene tells; the default is that of most COLMAP scenes."""
+    background: Annotated[tuple[float, float, float] | None, arg(metavar="R G B")] = None
+    """Color behind everything, in [0, 1] (default: the dataset's, or black)."""
+    backend: Backend = "auto"
+    """What computes."""
+    force: bool = False
+    """Replace OUT."""
+
+
+def main(words: Sequence[str]) -> int:
+    """Run the verb; returns the exit code."""
+    flags = parse(Render, words)
+    _check(flags)
+    from sfumato import formats
+    from sfumato.cli.console import Stages
+    from sfumato.cli.run import load, prepare
+    from sfumato.render.video import fly_through
+
+    gaussians = formats.read(flags.splat)
+    scene = load(flags.scene) if flags.scene else None
+    cameras, names = _cameras(flags, gaussians, scene)
+    background = flags.background or (scene.background if scene else (0.0, 0.0, 0.0))
+    picture: Literal["color", "depth"] = "depth" if flags.depth else "color"
+    prepare(flags.backend)
+    with Stages() as progress:
+
+        def counted(frames: Iterable["Tensor"]) -> Iterator["Tensor"]:
+            for index, frame in enumerate(frames, start=1):
+                yield frame
+                progress("rendering", index, len(cameras))
+
+        _write(flags, counted(fly_through(gaussians, cameras, background, picture, None, flags.backend)), names)
+    print(f"{len(cameras)} frame{'s' if len(cameras) > 1 else ''} in {flags.output}")
+    return 0
+
+
+def _check(flags: Render) -> None:
+    if flags.frames is not None and flags.frames < 1:
+        raise InputError(f"--frames must be at least 1; got {flags.frames}")
+    if not flags.fps > 0:
+        raise InputError(f"--fps must be above 0; got {flags.fps:g}")
+    if flags.size and min(flags.size) < 1:
+        raise InputError(f"--size must be at least 1 1; got {flags.size[0]} {flags.size[1]}")
+    if not any(flags.up):
+        raise InputError("--up must be a direction; got 0 0 0")
+    output, folder = flags.output, not flags.output.suffix
+    if output.is_dir() and not folder:
+        raise InputError(f"{output} must be a file; it is a folder")
+    if folder and output.exists() and not output.is_dir():
+        raise InputError(f"{output} must be a folder for pictures, or end in .mp4, .png or .jpg; it is a file")
+    if not flags.force and (output.is_file() or (folder and output.is_dir() and any(output.iterdir()))):
+        raise InputError(f"{output} is there already; choose another name or add --force to replace it")
+
+
+def _cameras(flags: Render, gaussians: "Gaussians", scene: "Scene | None") -> tuple[list["Camera"], list[str] | None]:
+    """The frames' cameras and, where each is a dataset's camera, the pictures' names."""
+    import torch
+
+    from sfumato.render.path import orbit, orbit_around, smooth_path
+
+    one = flags.output.suffix.lower() in (".png", ".jpg", ".jpeg")
+    count = 1 if one else flags.frames or max(1, round(SECONDS * flags.fps))
+    if scene is None:
+        width, height = flags.size or (1280, 720)
+        return orbit_around(gaussians.means, count, torch.tensor(flags.up), width, height), None
+    views = sorted(scene.views, key=lambda view: view.name)
+    cameras = [view.camera.resized(*flags.size) if flags.size else view.camera for view in views]
+    if flags.orbit:
+        return orbit(cameras, count, scene.points.xyz), None
+    if one:
+        return [cameras[len(cameras) // 2]], None
+    if flags.output.suffix or flags.frames:
+        chosen = torch.linspace(0, len(cameras) - 1, min(KEYS, len(cameras))).round().long().tolist()
+        return smooth_path([cameras[index] for index in chosen], count), None
+    names = ["-".join(PurePosixPath(view.name.replace("\\", "/")).with_suffix("").parts) for view in views]
+    return cameras, [f"{name}.{flags.format}" for name in names]
+
+
+def _write(flags: Render, frames: Iterator["Tensor"], names: list[str] | None) -> None:
+    from sfumato.render.video import PICTURE_SUFFIXES, write_frames, write_video
+
+    output = flags.output
+    if output.suffix.lower() in PICTURE_SUFFIXES:
+        write_frames(output.parent, frames, [output.name])
+    elif output.suffix:
+        write_video(output, frames, flags.fps)
+    else:
+        write_frames(output, frames, names or (f"{index:05d}.{flags.format}" for index in range(1 << 30)))

@@ -1,0 +1,38 @@
+"""`sfumato sfm`: a folder of photos to a COLMAP model of its cameras and points."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from tyro.conf import arg
+
+from sfumato.cli.flags import Input, Output, parse
+
+__all__ = ["Sfm", "main"]
+
+
+@dataclass(frozen=True)
+class Sfm:
+    """Find out where photos were taken, and write the cameras and points as a COLMAP model."""
+
+    input: Input
+    """Folder of photos."""
+    output: Annotated[Output, arg(metavar="SCENE")]
+    """Folder for the model; `sfumato train` reads it."""
+
+
+def main(words: Sequence[str]) -> int:
+    """Run the verb; returns the exit code."""
+    flags = parse(Sfm, words)
+    from sfumato.capture.sfm import solve
+    from sfumato.cli.console import Stages
+
+    with Stages() as progress:
+        found = solve(flags.input, flags.output, progress)
+    print(f"{found.registered} of {found.photos} photos registered, {found.points} points")
+    print(f"reprojection error {found.reprojection_error:.2f} pixels")
+    if found.left_out:
+        shown = ", ".join(str(name) for name in list(found.left_out)[:10])
+        print(f"left out: {shown}" + (f" and {len(found.left_out) - 10} more" if len(found.left_out) > 10 else ""))
+    print(f"written to {found.folder}; next: sfumato train {found.folder} -o out")
+    return 0
