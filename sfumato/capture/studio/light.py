@@ -16,8 +16,8 @@ from sfumato.capture.studio.world import World
 __all__ = ["SUN", "SUN_COLOR", "Lighting", "illuminate", "sky_radiance"]
 
 SUN = np.array([-0.55, -0.42, 0.72]) / np.linalg.norm([-0.55, -0.42, 0.72])  # towards the sun
-SUN_COLOR = np.array([2.75, 2.25, 1.62], dtype=np.float32)  # irradiance on a surface facing it
-SUN_RADIUS = 0.05  # radians; ten times the real one, as through thin haze
+SUN_COLOR = np.array([3.5, 2.85, 2.05], dtype=np.float32)  # irradiance on a surface facing it
+SUN_RADIUS = 0.035  # radians; seven times the real one, as through thin haze
 NEAR, AROUND = ((0.0, 0.0, 1.05), 0.85), ((0.0, 0.0, 0.6), 4.6)  # centers and radii, meters, of the shadow maps
 BALL_GRID = (32, 64)
 
@@ -52,7 +52,7 @@ def _lights(suns: int = 18, skies: int = 36, floors: int = 10) -> list[tuple[Arr
     k = np.arange(suns) + 0.5
     radius, angle = SUN_RADIUS * np.sqrt(k / suns), k * np.pi * (1 + 5**0.5)
     disc = np.stack([radius * np.cos(angle), radius * np.sin(angle), np.ones(suns)], axis=1) @ frame_of(SUN).T
-    lights = [(d / np.linalg.norm(d), SUN_COLOR / suns / np.pi * np.pi * 0.32, 448) for d in disc]
+    lights = [(d / np.linalg.norm(d), SUN_COLOR / (np.pi * suns), 448) for d in disc]
     sky = _spiral(skies)
     lights += [(d, 2 * sky_radiance(d) / skies, 224) for d in sky]
     bounce = _spiral(floors) * (1, 1, -1)

@@ -14,8 +14,9 @@ __all__ = [
     "leaf_blade",
     "leather",
     "majolica",
-    "orange",
+    
     "pages",
+    "peel",
     "petal",
     "soil",
     "veined",
@@ -167,17 +168,17 @@ def pages(rng: np.random.Generator, height: int = 96, width: int = 512) -> Array
     """The cut edges of a book's pages, lines along x."""
     lines = fractal(rng, height, width, 0.7, 30, coarsest=3)
     spots = fractal(rng, height, width, 1.3)
-    return ramp([(-2.5, "6e5634"), (-0.5, "b89a68"), (0.5, "d9c293"), (2.5, "f0e2bd")], lines + 0.5 * spots)
+    return ramp([(-2.5, "6e5634"), (-0.5, "b89a68"), (0.5, "d9c293"), (2.5, "f0e2bd")], lines + 0.25 * spots)
 
 
-def orange(rng: np.random.Generator, height: int = 256, width: int = 512) -> Array:
-    """Peel: pores, a green shoulder, small scars."""
+def peel(rng: np.random.Generator, tones: tuple[str, str, str, str], height: int = 256, width: int = 512) -> Array:
+    """The skin of a fruit, from its darkest to its lightest of four `tones`: pores, a green shoulder, small scars."""
     blush, pores = fractal(rng, height, width, 1.9, coarsest=1), fractal(rng, height, width, 0.7, coarsest=20)
     _, y = _grid(height, width)
-    picture = ramp([(-2.4, "c4501a"), (-0.6, "df7a1e"), (0.6, "ee9a2c"), (2.4, "f6bd52")], blush + 0.5 * pores)
-    picture = mix(picture, color("8e9a3a"), 0.75 * step(0.55, 1.5, 0.7 * blush + 1.9 * (y - 0.5)))
+    picture = ramp(list(zip((-2.4, -0.6, 0.6, 2.4), tones, strict=True)), blush + 0.5 * pores)
+    picture = mix(picture, color("8e9a3a"), 0.6 * step(0.55, 1.6, 0.6 * blush + 1.9 * (y - 0.5)))
     scars = step(1.5, 2.3, fractal(rng, height, width, 1.2, 0.7, coarsest=8))
-    picture = mix(picture, color("7c4a22"), 0.7 * scars)
+    picture = mix(picture, color(tones[0]) * 0.6, 0.7 * scars)
     return mix(picture, color("4a3a1c"), step(0.955, 0.975, y))
 
 

@@ -17,7 +17,7 @@ from sfumato.core.errors import InputError
 
 __all__ = ["Photograph", "Studio", "photograph", "studio"]
 
-EXPOSURE = 1.15
+EXPOSURE = 1.45
 BAND = 1 << 16  # rays shaded together; keeps the arrays in the cache
 
 
@@ -126,11 +126,12 @@ def _shade(scene: Studio, lens: Lens, sight: Sight, cells: np.ndarray, ids: np.n
     light = np.empty((len(cells), 3), dtype=np.float32)
     nothing = np.flatnonzero(ids < 0)
     light[nothing] = _far(scene, eye, directions[nothing], lens.grid[0, 0])
+    materials = list(scene.world.materials.values())
     kind = np.where(ids < 0, -1, scene.world.material_of[ids])
     for number in np.unique(kind[ids >= 0]):
         rows = np.flatnonzero(kind == number)
         surface = surface_at(scene, lens, sight, cells[rows], ids[rows], depth[rows])
-        material = scene.world.materials[number]
+        material = materials[number]
         light[rows] = _reflect(scene, material, surface, eye, directions[rows], depth[rows], lens.grid[0, 0])
     return light
 
@@ -178,7 +179,7 @@ def _on_triangles(scene: Studio, ids: np.ndarray, b1: Array, b2: Array, directio
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
     behind = np.einsum("ni,ni->n", normal, directions)[:, None] > 0
     front, back = between(lighting.front), between(lighting.back)
-    through = np.array([material.translucent for material in world.materials], dtype=np.float32)
+    through = np.array([material.translucent for material in world.materials.values()], dtype=np.float32)
     share = through[world.material_of[ids]][:, None] * np.array([0.95, 1.0, 0.55], dtype=np.float32)
     near, far = np.where(behind, back, front), np.where(behind, front, back)
     uv = between(world.uv)
@@ -218,9 +219,7 @@ def _reflect(
     if not material.gloss:
         return paint * at.light
     mirrored = directions / length[:, None] + 2 * cosine[:, None] * at.normal
-    fresnel = material.gloss + (1 - material.gloss) * np.clip(1 - cosine, 0, 1) ** 5 * (
-        0.5 if material.sharpness < 100 else 0.8
-    )
+    fresnel = material.gloss + (1 - material.gloss) * np.clip(1 - cosine, 0, 1) ** 5 * (0.25 if material.sharpness < 100 else 0.8)
     open_to_light = np.clip(at.light.mean(axis=1, keepdims=True) / 0.55, 0, 1)
     points = eye.astype(np.float32) + depth[:, None] * directions
     shine = _surroundings(scene, points, mirrored, material.sharpness)
@@ -244,7 +243,7 @@ def _surroundings(scene: Studio, points: Array, directions: Array, sharpness: fl
     height, reach = TABLE
     travel = (points[:, 2] - height) / np.maximum(-up, 1e-3)
     place = points[:, :2] + travel[:, None] * directions[:, :2]
-    table, floor = scene.world.materials[3].texture, scene.world.materials[0].texture
+    table, floor = scene.world.materials["wood"].texture, scene.world.materials["floor"].texture
     on_table = bilinear(
         table.levels[blur - 1], np.clip(place[:, 0] / (2 * reach) + 0.5, 0, 1), place[:, 1] / (2 * reach) + 0.5
     )

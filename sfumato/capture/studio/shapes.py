@@ -151,17 +151,10 @@ def tube(path: Array, radius: float | Array, material: str, sides: int = 6, tint
 
 
 def leaf(
-    base: Array,
-    along: Array,
-    up: Array,
-    length: float,
-    width: float,
-    curl: float,
-    material: str,
-    tint: Array,
-    rows: int = 5,
+    base: Array, along: Array, up: Array, size: tuple[float, float], curl: float, material: str, tint: Array, rows: int = 5
 ) -> Mesh:
-    """A leaf of `length` by `width` meters from `base` (3,) along `along` (3,), bent down by `curl` radians."""
+    """A leaf of `size`, length by width in meters, from `base` (3,) along `along` (3,), bent down by `curl` radians."""
+    length, width = size
     along = along / np.linalg.norm(along)
     side = np.cross(along, up)
     side /= max(float(np.linalg.norm(side)), 1e-9)

@@ -35,7 +35,7 @@ class World:
     faces: np.ndarray  # (F, 3)
     patches: tuple[Patch, ...]
     balls: tuple[Ball, ...]
-    materials: tuple[Material, ...]
+    materials: Mapping[str, Material]  # in the order that material_of counts
     material_of: np.ndarray  # (F + patches + balls,) int
     points: Array = field(repr=False)  # (Q, 3) float64: the vertices, then three corners of each patch
     corners: np.ndarray = field(repr=False)  # (F + patches, 3) rows of points: corner, corner + e1, corner + e2
@@ -63,7 +63,7 @@ class World:
             faces,
             patches,
             balls,
-            tuple(materials.values()),
+            dict(materials),
             np.concatenate(material_of),
             points,
             np.concatenate([faces, quad_rows]),
