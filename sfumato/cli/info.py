@@ -95,7 +95,7 @@ def _show(path: Path, found: dict[str, Any]) -> None:
             console.print(f"[yellow]{found[key]:,} with {words}: these are never drawn[/]")
     for title, names in (("extent", ("x", "y", "z")), ("percentile", ("opacity", "scale", "largest_scale"))):
         rows = {name: found["extent"][name] if title == "extent" else found[name] for name in names}
-        table = Table(box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+        table = Table(box=box.SIMPLE_HEAD, show_edge=False, title_justify="left", pad_edge=False)
         table.add_column("world units" if title == "extent" else "percentile", style="bold")
         for heading in next(iter(rows.values())):
             table.add_column(heading.removeprefix("p"), justify="right")
@@ -103,4 +103,5 @@ def _show(path: Path, found: dict[str, Any]) -> None:
             table.add_row(
                 name.replace("_", " "), *["-" if value is None else f"{value:.4g}" for value in values.values()]
             )
+        console.print()
         console.print(table)

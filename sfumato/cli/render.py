@@ -62,8 +62,11 @@ def main(words: Sequence[str]) -> int:
     from sfumato import formats
     from sfumato.cli.console import Stages
     from sfumato.cli.run import load, prepare
-    from sfumato.render.video import fly_through
+    from sfumato.render.video import PICTURE_SUFFIXES, VIDEO_SUFFIXES, fly_through
 
+    known = ("", *VIDEO_SUFFIXES, *PICTURE_SUFFIXES)
+    if flags.output.suffix.lower() not in known:
+        raise InputError(f"cannot write {flags.output}: wanted a folder, or a file that ends in {' '.join(known[1:])}")
     gaussians = formats.read(flags.splat)
     scene = load(flags.scene) if flags.scene else None
     cameras, names = _cameras(flags, gaussians, scene)

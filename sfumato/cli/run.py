@@ -124,12 +124,12 @@ def train_and_report(
     What the folder holds of an earlier run is removed first. An interruption saves what was trained so far.
     Raises KeyboardInterrupt when interrupted before there is anything to save.
     """
-    from sfumato.train import plan_steps
-
     prepare(backend)
     clear(folder)
     began = perf_counter()
     if seconds is not None:
+        from sfumato.train import plan_steps
+
         config = plan_steps(scene, config, seconds, backend)
         _say(f"{seconds:g} seconds are enough for {config.steps} steps; --steps {config.steps} repeats this run")
     planning = perf_counter() - began

@@ -1,0 +1,224 @@
+"""Training behind the command line: what lands in OUT, what is never overwritten, and what an interruption leaves."""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from sfumato import formats
+from sfumato.cli import run
+from sfumato.cli.run import REPORT, RUN, check_output, clear, score, train_and_report
+from sfumato.core.camera import Camera
+from sfumato.core.errors import InputError
+from sfumato.core.gaussians import Gaussians
+from sfumato.core.image import to_uint8
+from sfumato.core.scene import Points, Scene, View
+from sfumato.render.render import render
+from sfumato.train import TrainConfig
+
+
+def toy(test: bool = True) -> Scene:
+    """Nine small photos of a few colored balls."""
+    means = torch.randn(30, 3) * 0.6
+    gaussians = Gaussians(
+        means=means,
+        quats=torch.tensor([[1.0, 0, 0, 0]]).repeat(30, 1),
+        log_scales=torch.full((30, 3), -1.5),
+        logit_opacities=torch.full((30,), 3.0),
+        sh0=torch.randn(30, 1, 3),
+        shN=torch.zeros(30, 0, 3),
+    )
+    views = []
+    for index in range(9):
+        angle = torch.tensor(index * 0.25 - 1)
+        position = 4 * torch.stack([angle.sin(), torch.tensor(-0.2), -angle.cos()])
+        camera = Camera.look_at(position, torch.zeros(3), torch.tensor([0.0, -1.0, 0.0]), 24.0, 24, 18)
+        image = to_uint8(render(gaussians, camera, backend="reference").image)
+        views.append(View(f"{index}.png", camera, image, "test" if test and index in (0, 8) else "train"))
+    return Scene(views, Points(means, torch.full((30, 3), 128, dtype=torch.uint8)), protocol={"source": "toy"})
+
+
+@pytest.fixture
+def config() -> TrainConfig:
+    return replace(TrainConfig.make(steps=6), sh_degree=0)
+
+
+def everything(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
+
+
+def test_a_run_leaves_what_scripts_rely_on(tmp_path: Path, seed: int, config: TrainConfig) -> None:
+    out = tmp_path / "deep" / "out"
+    done = train_and_report(toy(), out, config, "reference", asked={"input": Path("photos")})
+    assert everything(out) == {*RUN, "compare/0.png", "compare/8.png"}
+    assert not done.interrupted
+    assert done.evaluation is not None
+    assert len(formats.read(out / "splat.ply")) == len(done.gaussians) > 0
+
+    report = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    assert report["test"]["psnr"] == done.evaluation.psnr
+    assert report["test"]["ssim"] == done.evaluation.ssim
+    assert report["train"]["steps"] == 6
+    assert report["train"]["gaussians"] == len(done.gaussians)
+    assert report["train"]["seconds"] == done.seconds > 0
+    assert report["train"]["interrupted"] is False
+    assert report["protocol"]["source"] == "toy"
+    assert report["protocol"]["backend"] == "reference"
+
+    log = [json.loads(line) for line in (out / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [entry["step"] for entry in log] == [1, 2, 3, 4, 5, 6]
+    assert log[0].keys() == {"step", "loss", "psnr", "gaussians", "seconds"}
+    settings = json.loads((out / "config.json").read_text(encoding="utf-8"))
+    assert settings["command"]["input"] == "photos"
+    assert settings["train"]["steps"] == 6
+    assert "![Worst: " in (out / "report.md").read_text(encoding="utf-8")
+
+
+def test_nothing_held_out(tmp_path: Path, seed: int, config: TrainConfig, capsys: pytest.CaptureFixture[str]) -> None:
+    done = train_and_report(toy(test=False), tmp_path, config, "reference")
+    assert done.evaluation is None
+    assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["test"]["psnr"] is None
+    assert "nothing was held out" in capsys.readouterr().err
+
+
+def test_scores_go_to_the_output_and_progress_does_not(
+    tmp_path: Path, seed: int, config: TrainConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train_and_report(toy(), tmp_path, config, "reference")
+    captured = capsys.readouterr()
+    assert captured.out.startswith("held out 2: PSNR ")
+    assert captured.out.count("\n") == 1
+    assert "step 1 of 6" in captured.err
+    assert "step 6 of 6" in captured.err
+
+
+def interrupting(monkeypatch: pytest.MonkeyPatch, number: int, at_step: int) -> None:
+    """Send this process a signal while it trains."""
+    original = run.Journal.wants
+
+    def wants(self: run.Journal, progressed: object) -> bool:
+        if getattr(progressed, "step", 0) == at_step:
+            os.kill(os.getpid(), number)
+        return original(self, progressed)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(run.Journal, "wants", wants)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot send itself a signal that Python sees")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_is_saved_and_scored(
+    tmp_path: Path, seed: int, config: TrainConfig, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    before = signal.getsignal(number)
+    interrupting(monkeypatch, number, 3)
+    done = train_and_report(toy(), tmp_path, config, "reference")
+    assert done.interrupted
+    assert len(formats.read(tmp_path / "splat.ply")) == len(done.gaussians) > 0
+    report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert report["train"]["interrupted"] is True
+    assert report["train"]["steps"] == 3
+    assert report["test"]["psnr"] > 0
+    assert "**Interrupted:**" in (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert signal.getsignal(number) == before
+
+
+def test_interrupted_again_while_scoring_keeps_splat_and_report(
+    tmp_path: Path, seed: int, config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupting(monkeypatch, signal.SIGINT, 2)
+
+    def stopped(*arguments: object, **more: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "score", stopped)
+    done = train_and_report(toy(), tmp_path, config, "reference")
+    assert done.interrupted
+    assert done.evaluation is None
+    report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert report["test"]["psnr"] is None
+    assert report["train"]["steps"] == 2
+    assert (tmp_path / "splat.ply").exists()
+
+
+def test_an_output_that_holds_a_run_is_refused(tmp_path: Path) -> None:
+    source, out = tmp_path / "photos", tmp_path / "out"
+    source.mkdir()
+    check_output(out, False, source)
+    assert not out.exists()  # checking changes nothing
+    out.mkdir()
+    (out / "notes.txt").write_text("mine", encoding="utf-8")
+    check_output(out, False, source)  # other files do not hold a run
+    for name in RUN:
+        (out / name).mkdir() if name == "compare" else (out / name).write_text("x", encoding="utf-8")
+        with pytest.raises(InputError, match=rf"already holds a run .*{name}.*--force"):
+            check_output(out, False, source)
+        check_output(out, True, source)
+        clear(out)
+        if (out / name).exists():
+            (out / name).rmdir()
+    assert everything(out) == {"notes.txt"}
+
+
+def test_places_that_cannot_hold_a_run(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    with pytest.raises(InputError, match="it is a file"):
+        check_output(tmp_path / "file", True, tmp_path)
+    with pytest.raises(InputError, match="cannot be written"):
+        check_output(tmp_path / "file" / "out", True, tmp_path)
+    with pytest.raises(InputError, match="where the photos are"):
+        check_output(tmp_path, True, tmp_path)
+
+
+def test_a_full_disk_is_seen_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from shutil import _ntuple_diskusage as usage  # type: ignore[attr-defined]
+
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage(10**9, 10**9, 2**20))
+    with pytest.raises(InputError, match="has 1 MiB free on its disk; 200 MiB are needed"):
+        check_output(tmp_path / "out", False, tmp_path)
+
+
+def test_force_removes_the_old_run_only(tmp_path: Path, seed: int, config: TrainConfig) -> None:
+    (tmp_path / "compare").mkdir()
+    for name in ("compare/old.png", "compare/mine.txt", "report.md", "other.txt"):
+        (tmp_path / name).write_text("x", encoding="utf-8")
+    train_and_report(toy(), tmp_path, config, "reference")
+    assert everything(tmp_path) == {*RUN, "compare/0.png", "compare/8.png", "compare/mine.txt", "other.txt"}
+
+
+def test_scoring_alone(tmp_path: Path, seed: int, capsys: pytest.CaptureFixture[str]) -> None:
+    scene = toy()
+    found = score(Gaussians.empty(0), scene, None, "reference")
+    assert found is not None
+    assert not list(tmp_path.iterdir())
+    score(Gaussians.empty(0), scene, tmp_path, "reference")
+    assert everything(tmp_path) == {*REPORT, "compare/0.png", "compare/8.png"}
+    assert capsys.readouterr().out.count("held out 2") == 2
+
+
+def test_nonfinite_gaussians_are_not_saved(
+    tmp_path: Path, seed: int, config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(scene: Scene, config: TrainConfig, backend: str, on_step: Callable[[object], None]) -> None:
+        from sfumato.train import Progressed
+
+        rows = Gaussians(
+            *(torch.ones_like(field) for field in Gaussians.empty(0).map(lambda t: t.new_ones(3, *t.shape[1:])))
+        )
+        rows.means[1] = float("nan")
+        on_step(
+            Progressed(1, 6, float("nan"), torch.zeros(2, 2, 3), torch.zeros(2, 2, 3, dtype=torch.uint8), rows, 0.1)
+        )
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sfumato.train.train", broken)
+    monkeypatch.setattr(sys.modules["sfumato.train"], "train", broken)
+    done = train_and_report(toy(), tmp_path, config, "reference")
+    assert len(done.gaussians) == 2
+    entry = json.loads((tmp_path / "log.jsonl").read_text(encoding="utf-8"))
+    assert entry["loss"] is None
