@@ -18,7 +18,7 @@ def adam(gaussians: Gaussians, moments: Moments, step: AdamStep) -> None:
     touched = torch.zeros(len(gaussians), dtype=torch.bool)
     for gradient in gradients.values():
         if gradient is not None:
-            touched |= (gradient.reshape(len(gaussians), -1) != 0).any(dim=1)
+            touched |= (gradient != 0).reshape(len(gaussians), gradient[:1].numel()).any(dim=1)
     for name, gradient in gradients.items():
         if gradient is not None:
             _update(name, gaussians, gradient, moments, step, touched)
