@@ -12,14 +12,16 @@ from sfumato.core.errors import InputError
 from sfumato.core.gaussians import Gaussians
 from sfumato.kernels.cpu.arrays import numbers
 from sfumato.kernels.cpu.lens import lens_of, pull_back
-from sfumato.kernels.cpu.project import BLOCK, bases_used, color_gradients, least_alpha
-from sfumato.kernels.cpu.threads import helper, kernel, launch, take
+from sfumato.kernels.cpu.project import bases_used, color_gradients, least_alpha
+from sfumato.kernels.cpu.simd import LANES, load, square_root, store
+from sfumato.kernels.cpu.threads import helper, kernel, launch, take, workspace
 from sfumato.kernels.stages import AdamStep, Moments, RenderSettings, Splats
 
 __all__ = ["adam", "adam_from_splats"]
 
+BLOCK = 64  # Gaussians; their gradients stay in the first-level cache
 f = np.float32
-ZERO, ONE = f(0), f(1)
+ZERO = f(0)
 
 
 class _Step(NamedTuple):
@@ -42,24 +44,28 @@ def _step_of(step: AdamStep) -> _Step:
 
 def adam(gaussians: Gaussians, moments: Moments, step: AdamStep) -> None:
     """See `stages.Backend.adam`."""
-    fields = {name: getattr(gaussians, name) for name in gaussians.names()}
-    touched = np.zeros(len(gaussians), np.bool_)
-    for tensor in fields.values():
-        if tensor.grad is not None:
-            touched |= (tensor.grad.reshape(len(gaussians), -1) != 0).any(dim=1).numpy()
-    touched |= not step.sparse
-    for name, tensor in fields.items():
-        width = tensor[0].numel() if len(gaussians) else 0
-        moved = width
-        if name == "shN" and step.sh_degree is not None:
-            moved = min(width, 3 * (harmonics.bases_of_degree(step.sh_degree) - 1))
-        if tensor.grad is None or moved == 0:
+    N = len(gaussians)
+    gradients = {name: tensor.grad for name, tensor in zip(gaussians.names(), gaussians, strict=True)}
+    touched = torch.zeros(N, dtype=torch.bool)
+    for gradient in gradients.values():
+        if gradient is not None and step.sparse:
+            touched |= (gradient.reshape(N, -1) != 0).any(dim=1)
+    for name, gradient in gradients.items():
+        if gradient is None or gradient.numel() == 0:
             continue
-        arrays = _in_place(tensor, getattr(moments.mean, name), getattr(moments.square, name))
-        (gradient,) = numbers(tensor.grad)
-        rate = f(getattr(step.rates, name))
-        rows = [array.reshape(len(gaussians), width) for array in (*arrays, gradient)]
-        launch(_adam, -(-len(gaussians) // BLOCK), _step_of(step), rate, moved, touched, *rows)
+        width = gradient.numel() // N
+        fields = (getattr(part, name) for part in (gaussians, moments.mean, moments.square))
+        arrays = (*_in_place(*fields), *numbers(gradient))
+        rate, moved = f(getattr(step.rates, name)), _moved(width, step) if name == "shN" else width
+        launch(
+            _adam, -(-N // BLOCK), _step_of(step), rate, width, moved, step.sparse, touched.numpy(),
+            *(array.reshape(-1) for array in arrays),
+        )  # fmt: skip
+
+
+def _moved(width: int, step: AdamStep) -> int:
+    """How many of a row's `width` numbers of higher spherical harmonics take part."""
+    return width if step.sh_degree is None else min(width, 3 * (harmonics.bases_of_degree(step.sh_degree) - 1))
 
 
 def _in_place(*tensors: torch.Tensor) -> tuple[Any, ...]:
@@ -70,25 +76,44 @@ def _in_place(*tensors: torch.Tensor) -> tuple[Any, ...]:
 
 
 @helper
-def _moved(value, mean, square, gradient, rate, s):
-    """The number, its moments, after one step: Algorithm 1 of Kingma and Ba 2015."""
-    mean = s.beta1 * mean + s.rest1 * gradient
-    square = s.beta2 * square + s.rest2 * gradient * gradient
-    return value - rate * (mean * s.unbias1) / (math.sqrt(square * s.unbias2) + s.epsilon), mean, square
+def _move(values, means, squares, start, gradients, at, count, rate, s):
+    """Algorithm 1 of Kingma and Ba 2015 on `count` numbers from `start` on, gradients from `at` on."""
+    whole = count - count % LANES
+    for k in range(0, whole, LANES):
+        i, gradient = start + k, load(gradients, at + k)
+        mean = load(means, i) * s.beta1 + gradient * s.rest1
+        square = load(squares, i) * s.beta2 + (gradient * gradient) * s.rest2
+        store(means, i, mean)
+        store(squares, i, square)
+        store(values, i, load(values, i) - (mean * (rate * s.unbias1)) / (square_root(square * s.unbias2) + s.epsilon))
+    for k in range(whole, count):
+        i, gradient = start + k, gradients[at + k]
+        mean, square = s.beta1 * means[i] + s.rest1 * gradient, s.beta2 * squares[i] + s.rest2 * gradient * gradient
+        means[i], squares[i] = mean, square
+        values[i] -= rate * s.unbias1 * mean / (math.sqrt(square * s.unbias2) + s.epsilon)
+
+
+@helper
+def _move_rows(values, means, squares, first, last, width, moved, sparse, touched, gradients, at, rate, s):
+    """The first `moved` numbers of each row from `first` to `last`; gradients of these rows start at `at`."""
+    if moved == width and not sparse:
+        _move(values, means, squares, first * width, gradients, at, (last - first) * width, rate, s)
+        return
+    for i in range(first, last):
+        if touched[i] or not sparse:
+            _move(values, means, squares, i * width, gradients, at + (i - first) * width, moved, rate, s)
 
 
 @kernel
-def _adam(counter, blocks, s, rate, moved, touched, values, means, squares, gradients):
+def _adam(counter, blocks, s, rate, width, moved, sparse, touched, values, means, squares, gradients):
     while True:
         block = take(counter)
         if block >= blocks:
             return
-        for i in range(block * BLOCK, min(touched.size, (block + 1) * BLOCK)):
-            if touched[i]:
-                for k in range(moved):
-                    values[i, k], means[i, k], squares[i, k] = _moved(
-                        values[i, k], means[i, k], squares[i, k], gradients[i, k], rate, s
-                    )
+        first, last = block * BLOCK, min(touched.size, (block + 1) * BLOCK)
+        _move_rows(
+            values, means, squares, first, last, width, moved, sparse, touched, gradients, first * width, rate, s
+        )
 
 
 def adam_from_splats(
@@ -100,96 +125,90 @@ def adam_from_splats(
     step: AdamStep,
 ) -> None:
     """See `stages.Backend.adam_from_splats`: each of a Gaussian's 59 numbers is read and written once."""
-    N, bases = len(gaussians), bases_used(gaussians, settings)
-    degree = gaussians.degree if step.sh_degree is None else min(step.sh_degree, gaussians.degree)
-    moved = 3 * (harmonics.bases_of_degree(degree) - 1)
+    N, rest = len(gaussians), 3 * gaussians.shN.shape[1]
+    if N == 0:
+        return
     incoming = []
     for name in ("means2d", "conics", "depths", "colors", "opacities"):
         tensor = getattr(splats, name)
         incoming.append(torch.zeros_like(tensor) if tensor.grad is None else tensor.grad)
-    # a penalty's own gradients; no rows where a field has none
-    own = [getattr(gaussians, name).grad for name in gaussians.names()]
-    own = [torch.empty(0, *t.shape[1:]) if g is None else g for t, g in zip(gaussians, own, strict=True)]
+    # a penalty's own gradients; empty where a field has none
+    own = [torch.empty(0) if tensor.grad is None else tensor.grad.reshape(-1) for tensor in gaussians]
+    states = [[array.reshape(-1) for array in _in_place(*part)] for part in (gaussians, moments.mean, moments.square)]
+    states[0] = list(_in_place(*gaussians))
+    for field in (4, 5):
+        states[0][field] = states[0][field].reshape(N, -1)
     launch(
-        _adam_from_splats, -(-N // BLOCK), lens_of(camera, settings, least_alpha(settings)), bases, moved,
-        _step_of(step), tuple(f(rate) for rate in step.rates), step.sparse,
-        _in_place(*gaussians), _in_place(*moments.mean), _in_place(*moments.square), numbers(*own),
+        _adam_from_splats, -(-N // BLOCK), lens_of(camera, settings, least_alpha(settings)),
+        bases_used(gaussians, settings), _moved(rest, step), step.sparse, _step_of(step),
+        tuple(f(rate) for rate in step.rates), *(tuple(arrays) for arrays in states), numbers(*own),
         *numbers(splats.radii, splats.colors, *incoming),
     )  # fmt: skip
 
 
 @kernel
 def _adam_from_splats(
-    counter, blocks, lens, bases, moved, s, rates, sparse, fields, first, second, own,
+    counter, blocks, lens, bases, moved, sparse, s, rates, fields, first_moments, second_moments, own,
     radii, colors, g_means2d, g_conics, g_depths, g_colors, g_opacities,
 ):  # fmt: skip
+    """Block by block: gradients of the block's rows into the workspace, then Adam over each field's own memory."""
     means, quats, log_scales, logits, sh0, shN = fields
-    basis, weights = np.empty(25, np.float32), np.empty(25, np.float32)
-    g_rest = np.zeros(shN.shape[1] * 3, np.float32)
+    rest = shN.shape[1]
+    room = workspace(BLOCK * (14 + rest))
+    g_means, g_quats = room[: 3 * BLOCK], room[3 * BLOCK : 7 * BLOCK]
+    g_log_scales, g_logits = room[7 * BLOCK : 10 * BLOCK], room[10 * BLOCK : 11 * BLOCK]
+    g_sh0, g_shN = room[11 * BLOCK : 14 * BLOCK], room[14 * BLOCK :]
+    basis, weights, seen = np.empty(25, np.float32), np.empty(25, np.float32), radii[:, 0] > ZERO
     while True:
         block = take(counter)
         if block >= blocks:
             return
-        for i in range(block * BLOCK, min(logits.size, (block + 1) * BLOCK)):
-            seen = radii[i, 0] > ZERO
-            if sparse and not seen:
+        first, last = block * BLOCK, min(logits.size, (block + 1) * BLOCK)
+        for i in range(first, last):
+            j = i - first
+            if not seen[i]:
+                for k in range(3):
+                    g_means[3 * j + k], g_log_scales[3 * j + k], g_sh0[3 * j + k] = ZERO, ZERO, ZERO
+                for k in range(4):
+                    g_quats[4 * j + k] = ZERO
+                g_logits[j] = ZERO
+                for k in range(moved):
+                    g_shN[rest * j + k] = ZERO
                 continue
-            red, green, blue, vx, vy, vz = ZERO, ZERO, ZERO, ZERO, ZERO, ZERO
-            g = (ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO)
-            basis[0] = ZERO
-            if seen:
-                red = g_colors[i, 0] if colors[i, 0] > ZERO else ZERO
-                green = g_colors[i, 1] if colors[i, 1] > ZERO else ZERO
-                blue = g_colors[i, 2] if colors[i, 2] > ZERO else ZERO
-                vx, vy, vz = color_gradients(i, lens, bases, basis, weights, means, sh0, shN, red, green, blue)
-                splat = (
-                    g_means2d[i, 0], g_means2d[i, 1], g_conics[i, 0], g_conics[i, 1], g_conics[i, 2],
-                    g_depths[i], g_opacities[i],
-                )  # fmt: skip
-                g, _ = pull_back(lens, i, means, quats, log_scales, logits, splat)
-                for k in range(1, bases):
-                    g_rest[3 * k - 3], g_rest[3 * k - 2] = basis[k] * red, basis[k] * green
-                    g_rest[3 * k - 1] = basis[k] * blue
-            else:
-                g_rest[:] = ZERO
-            _move3(i, (g[0] + vx, g[1] + vy, g[2] + vz), means, first[0], second[0], own[0], rates[0], s)
-            _move4(i, (g[6], g[7], g[8], g[9]), quats, first[1], second[1], own[1], rates[1], s)
-            _move3(i, (g[3], g[4], g[5]), log_scales, first[2], second[2], own[2], rates[2], s)
-            g_logit = g[10]
-            if own[3].shape[0] > 0:
-                g_logit += own[3][i]
-            logits[i], first[3][i], second[3][i] = _moved(
-                logits[i], first[3][i], second[3][i], g_logit, rates[3], s
+            red = g_colors[i, 0] if colors[i, 0] > ZERO else ZERO
+            green = g_colors[i, 1] if colors[i, 1] > ZERO else ZERO
+            blue = g_colors[i, 2] if colors[i, 2] > ZERO else ZERO
+            vx, vy, vz = color_gradients(i, lens, bases, basis, weights, means, shN, red, green, blue)
+            splat = (
+                g_means2d[i, 0], g_means2d[i, 1], g_conics[i, 0], g_conics[i, 1], g_conics[i, 2],
+                g_depths[i], g_opacities[i],
             )  # fmt: skip
-            g_base = (basis[0] * red, basis[0] * green, basis[0] * blue)
-            _move3(i, g_base, sh0[:, 0], first[4][:, 0], second[4][:, 0], own[4][:, 0], rates[4], s)
-            _move_rest(i, g_rest, moved, shN, first[5], second[5], own[5], rates[5], s)
+            g, _ = pull_back(lens, i, means, quats, log_scales, logits, splat)
+            g_means[3 * j], g_means[3 * j + 1], g_means[3 * j + 2] = g[0] + vx, g[1] + vy, g[2] + vz
+            g_log_scales[3 * j], g_log_scales[3 * j + 1], g_log_scales[3 * j + 2] = g[3], g[4], g[5]
+            g_quats[4 * j], g_quats[4 * j + 1], g_quats[4 * j + 2], g_quats[4 * j + 3] = g[6], g[7], g[8], g[9]
+            g_logits[j] = g[10]
+            g_sh0[3 * j], g_sh0[3 * j + 1], g_sh0[3 * j + 2] = basis[0] * red, basis[0] * green, basis[0] * blue
+            for k in range(1, bases):
+                at = rest * j + 3 * (k - 1)
+                g_shN[at], g_shN[at + 1], g_shN[at + 2] = basis[k] * red, basis[k] * green, basis[k] * blue
+            for k in range(3 * (bases - 1), moved):
+                g_shN[rest * j + k] = ZERO
+        moments = (first_moments, second_moments)
+        _field(0, 3, 3, means, g_means, first, last, sparse, seen, moments, own, rates, s)
+        _field(1, 4, 4, quats, g_quats, first, last, sparse, seen, moments, own, rates, s)
+        _field(2, 3, 3, log_scales, g_log_scales, first, last, sparse, seen, moments, own, rates, s)
+        _field(3, 1, 1, logits, g_logits, first, last, sparse, seen, moments, own, rates, s)
+        _field(4, 3, 3, sh0, g_sh0, first, last, sparse, seen, moments, own, rates, s)
+        _field(5, rest, moved, shN, g_shN, first, last, sparse, seen, moments, own, rates, s)
 
 
 @helper
-def _move3(i, gradient, values, means, squares, own, rate, s):
-    for k in range(3):
-        g = gradient[k]
-        if own.shape[0] > 0:
-            g += own[i, k]
-        values[i, k], means[i, k], squares[i, k] = _moved(values[i, k], means[i, k], squares[i, k], g, rate, s)
-
-
-@helper
-def _move4(i, gradient, values, means, squares, own, rate, s):
-    for k in range(4):
-        g = gradient[k]
-        if own.shape[0] > 0:
-            g += own[i, k]
-        values[i, k], means[i, k], squares[i, k] = _moved(values[i, k], means[i, k], squares[i, k], g, rate, s)
-
-
-@helper
-def _move_rest(i, gradient, moved, values, means, squares, own, rate, s):
-    value, mean, square = values[i].reshape(-1), means[i].reshape(-1), squares[i].reshape(-1)
-    if own.shape[0] > 0:
-        extra = own[i].reshape(-1)
-        for k in range(moved):
-            gradient[k] += extra[k]
-    for k in range(moved):
-        value[k], mean[k], square[k] = _moved(value[k], mean[k], square[k], gradient[k], rate, s)
+def _field(n, width, moved, values, gradients, first, last, sparse, seen, moments, own, rates, s):
+    """Add the penalty's gradient where there is one, and step the block's rows of field n."""
+    extra, flat, rate = own[n], values.reshape(-1), rates[n]
+    mean, square = moments[0][n], moments[1][n]
+    if extra.size > 0:
+        for k in range((last - first) * width):
+            gradients[k] += extra[first * width + k]
+    _move_rows(flat, mean, square, first, last, width, moved, sparse, seen, gradients, 0, rate, s)

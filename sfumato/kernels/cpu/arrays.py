@@ -11,7 +11,7 @@ __all__ = ["image_planes", "numbers"]
 
 
 def numbers(*tensors: Tensor) -> tuple[Any, ...]:
-    """Each tensor as a contiguous numpy array sharing its memory where it can; BackendError unless float32 on the CPU."""
+    """Each tensor as a contiguous array, sharing its memory where it can; BackendError unless float32 on the CPU."""
     return tuple(_array(tensor) for tensor in tensors)
 
 

@@ -7,7 +7,7 @@ alpha = opacity exp(-d^T conic d / 2) is computed as p(e)^(2^s), where e = log2(
 polynomial p(e) = 2^e has relative error 8.4e-8; s = 3 is enough for alpha >= 1/255, and alpha gets 7e-7.
 
 Backward walks front to back too. With R the color still to come times the incoming gradient, dL/dalpha_i
-= T_i c_i . g - R_i / (1 - alpha_i): nothing is stored per pixel in the forward pass and no transmittance is divided out.
+= T_i c_i . g - R_i / (1 - alpha_i): the forward pass stores nothing per pixel, and no transmittance is divided out.
 Each pair writes its own row of sums, which are then added splat by splat: no atomics, the same bits on every run.
 """
 
@@ -19,13 +19,14 @@ import torch
 from torch import Tensor
 
 from sfumato.core.errors import BackendError, InputError
-from sfumato.kernels.cpu.arrays import image_planes, numbers
+from sfumato.kernels.cpu.arrays import numbers
 from sfumato.kernels.cpu.project import least_alpha
 from sfumato.kernels.cpu.simd import (
     LANES,
     add_first,
     any_lane,
     bits_of,
+    copy_four,
     dot,
     first_bit,
     greater_of,
@@ -44,7 +45,7 @@ from sfumato.kernels.cpu.simd import (
     zeros,
     zeros_each,
 )
-from sfumato.kernels.cpu.threads import helper, kernel, launch, scratch, take
+from sfumato.kernels.cpu.threads import aligned, helper, kernel, launch, scratch, take, workspace
 from sfumato.kernels.stages import TILE, RenderSettings, Splats, TileLists
 
 __all__ = ["blend"]
@@ -69,7 +70,7 @@ MOMENTS = 6  # sums a row starts with: v, v dx, v dy, v dx dx, v dx dy, v dy dy 
 
 
 def _pixel_tables() -> tuple[Any, Any]:
-    """Where pixel (y, x) of a tile lies in block order; and in that order x, y, then the blocks' first and last x, y."""
+    """Where pixel (y, x) of a tile lies in block order; in that order x, y, then the blocks' first and last x, y."""
     at = np.zeros((TILE, TILE), np.int32)
     table = np.zeros(2 * PIXELS + 4 * BLOCKS, np.float32)
     for y in range(TILE):
@@ -81,7 +82,7 @@ def _pixel_tables() -> tuple[Any, Any]:
         x, y = (block // BLOCKS_DOWN) * BLOCK_WIDTH, (block % BLOCKS_DOWN) * BLOCK_HEIGHT
         for i, value in enumerate((x, x + BLOCK_WIDTH - 1, y, y + BLOCK_HEIGHT - 1)):
             table[2 * PIXELS + i * BLOCKS + block] = value
-    return at, table
+    return at, aligned(table)
 
 
 PIXEL_AT, TABLE = _pixel_tables()
@@ -129,8 +130,9 @@ class _Blend(torch.autograd.Function):
         done = np.empty(count, np.int64)
         limits = _limits(settings, squarings)
         launch(
-            _forward, count, like, squarings, limits, *numbers(records.view(-1)), tiles.offsets.numpy(),
-            tiles.splats.numpy(), TABLE, PIXEL_AT, *numbers(background, planes, alpha), done,
+            _forward, count, like, squarings, limits, (tiles.height, tiles.width), *numbers(records.view(-1)),
+            tiles.offsets.numpy(), tiles.splats.numpy(), TABLE, PIXEL_AT,
+            *numbers(background, planes.view(-1), alpha.view(-1)), done,
         )  # fmt: skip
         ctx.save_for_backward(records, opacities, planes, alpha)
         ctx.tiles, ctx.settings, ctx.done = tiles, settings, done
@@ -144,18 +146,17 @@ class _Blend(torch.autograd.Function):
         g_planes = torch.zeros_like(planes) if gradients[0] is None else gradients[0]
         g_alpha = torch.zeros_like(alpha) if gradients[1] is None else gradients[1]
         like, extra = (ZERO,) * channels, (ZERO,) * (2 if settings.probe == "absolute" else 0)
-        row = MOMENTS + channels + len(extra)
-        rows = scratch("rows", tiles.splats.numel() * row)
+        rows = scratch("rows", tiles.splats.numel() * (MOMENTS + channels + len(extra)))
         launch(
-            _backward, len(ctx.done), like, extra, squarings, _limits(settings, squarings), *numbers(records.view(-1)),
-            tiles.offsets.numpy(), tiles.splats.numpy(), TABLE, PIXEL_AT, ctx.done,
-            *numbers(planes, alpha, g_planes, g_alpha), rows,
+            _backward, len(ctx.done), like, extra, squarings, _limits(settings, squarings), (tiles.height, tiles.width),
+            *numbers(records.view(-1)), tiles.offsets.numpy(), tiles.splats.numpy(), TABLE, PIXEL_AT, ctx.done,
+            *numbers(*(t.reshape(-1) for t in (planes, alpha, g_planes, g_alpha))), rows,
         )  # fmt: skip
         g_means, g_conics, g_opacities, g_colors, g_probe = (
             torch.empty(shape) for shape in ((N, 2), (N, 3), (N,), (N, channels), (N, 2))
         )
         launch(
-            _gather, -(-N // 256), like, extra, f(2.0 ** len(squarings)), row, rows, tiles.starts.numpy(),
+            _gather, -(-N // 256), like, extra, f(2.0 ** len(squarings)), rows, tiles.starts.numpy(),
             tiles.pairs.numpy(), *numbers(records, opacities, g_means, g_conics, g_opacities, g_colors, g_probe),
         )  # fmt: skip
         g_background = None
@@ -234,35 +235,78 @@ def _reach_blocks(records, ids, start, count, last, local, reached, x0, y0, leas
         reached[j] = bits
 
 
+@helper
+def _pick_up(plane, start, shape, x0, y0, pixel_at, into, to):
+    """A tile of a picture plane[start:] into block order; pixels outside the picture are 0."""
+    height, width = shape
+    if x0 + TILE <= width and y0 + TILE <= height:
+        for y in range(TILE):
+            for x in range(0, TILE, BLOCK_WIDTH):
+                copy_four(into, to + pixel_at[y, x], plane, start + (y0 + y) * width + x0 + x)
+        return
+    for p in range(PIXELS):
+        into[to + p] = ZERO
+    for y in range(min(TILE, height - y0)):
+        for x in range(min(TILE, width - x0)):
+            into[to + pixel_at[y, x]] = plane[start + (y0 + y) * width + x0 + x]
+
+
+@helper
+def _put_down(plane, start, shape, x0, y0, pixel_at, source, index):
+    """The inverse of _pick_up."""
+    height, width = shape
+    if x0 + TILE <= width and y0 + TILE <= height:
+        for y in range(TILE):
+            for x in range(0, TILE, BLOCK_WIDTH):
+                copy_four(plane, start + (y0 + y) * width + x0 + x, source, index + pixel_at[y, x])
+        return
+    for y in range(min(TILE, height - y0)):
+        for x in range(min(TILE, width - x0)):
+            plane[start + (y0 + y) * width + x0 + x] = source[index + pixel_at[y, x]]
+
+
+@helper
+def _light_up(light, shape, x0, y0, pixel_at):
+    """Transmittance 1 for the tile's pixels; those outside the picture are dark, finished from the start."""
+    height, width = shape
+    full = x0 + TILE <= width and y0 + TILE <= height
+    for p in range(PIXELS):
+        light[p] = ONE if full else ZERO
+    if not full:
+        for y in range(min(TILE, height - y0)):
+            for x in range(min(TILE, width - x0)):
+                light[pixel_at[y, x]] = ONE
+
+
 @kernel
 def _forward(
-    counter, blocks, like, squarings, limits, records, offsets, ids, table, pixel_at, background, planes, alpha, done
+    counter, blocks, like, squarings, limits, shape, records, offsets, ids, table, pixel_at, background,
+    planes, alpha, done,
 ):  # fmt: skip
     least, dark, most = limits
-    channels, height, width = planes.shape
-    tiles_x = (width + TILE - 1) // TILE
-    buffer, reached = np.empty((1 + channels) * PIXELS + BATCH * RECORD, np.float32), np.empty(BATCH, np.int64)
+    tiles_x = (shape[1] + TILE - 1) // TILE
+    channels, area = len(like), shape[0] * shape[1]
+    buffer, reached = workspace((1 + channels) * PIXELS + BATCH * RECORD), np.empty(BATCH, np.int64)
     light, sums, local = buffer[:PIXELS], buffer[PIXELS : (1 + channels) * PIXELS], buffer[(1 + channels) * PIXELS :]
     while True:
         tile = take(counter)
         if tile >= blocks:
             return
         x0, y0 = (tile % tiles_x) * TILE, (tile // tiles_x) * TILE
-        rows, columns = min(TILE, height - y0), min(TILE, width - x0)
-        buffer[: (1 + channels) * PIXELS] = ZERO  # pixels outside the picture are dark: finished from the start
-        for y in range(rows):
-            for x in range(columns):
-                light[pixel_at[y, x]] = ONE
+        _light_up(light, shape, x0, y0, pixel_at)
+        for p in range(0, channels * PIXELS, LANES):
+            store(sums, p, zeros())
         done[tile] = _forward_tile(
             like, squarings, least, dark, most, records, ids, offsets[tile], offsets[tile + 1],
             light, sums, local, reached, f(x0), f(y0), table,
         )  # fmt: skip
-        for y in range(rows):
-            for x in range(columns):
-                at = pixel_at[y, x]
-                alpha[y0 + y, x0 + x] = ONE - light[at]
-                for k in range(channels):
-                    planes[k, y0 + y, x0 + x] = sums[k * PIXELS + at] + light[at] * background[k]
+        for k in range(channels):
+            for p in range(0, PIXELS, LANES):
+                store(sums, k * PIXELS + p, load(sums, k * PIXELS + p) + load(light, p) * background[k])
+            _put_down(planes, k * area, shape, x0, y0, pixel_at, sums, k * PIXELS)
+        for p in range(0, PIXELS, LANES):
+            store(light, p, splat(ONE) - load(light, p))
+        _put_down(alpha, 0, shape, x0, y0, pixel_at, light, 0)
 
 
 @helper
@@ -308,14 +352,14 @@ def _add_each(sums, p, weight, colors, like):
 
 @kernel
 def _backward(
-    counter, blocks, like, extra, squarings, limits, records, offsets, ids, table, pixel_at, done,
-    planes, alpha, g_planes, g_alpha, sums_of_pairs,
+    counter, blocks, like, extra, squarings, limits, shape, records, offsets, ids, table, pixel_at, done,
+    planes, alpha, g_planes, g_alpha, rows,
 ):  # fmt: skip
     least, dark, most = limits
-    channels, height, width = planes.shape
-    tiles_x = (width + TILE - 1) // TILE
-    row = MOMENTS + channels + len(extra)
-    buffer, reached = np.empty((3 + channels) * PIXELS + BATCH * RECORD, np.float32), np.empty(BATCH, np.int64)
+    tiles_x = (shape[1] + TILE - 1) // TILE
+    channels, area = len(like), shape[0] * shape[1]
+    length = MOMENTS + channels + len(extra)
+    buffer, reached = workspace((3 + channels) * PIXELS + BATCH * RECORD), np.empty(BATCH, np.int64)
     light, rest, g_light = buffer[:PIXELS], buffer[PIXELS : 2 * PIXELS], buffer[2 * PIXELS : 3 * PIXELS]
     incoming, local = buffer[3 * PIXELS : (3 + channels) * PIXELS], buffer[(3 + channels) * PIXELS :]
     while True:
@@ -323,31 +367,30 @@ def _backward(
         if tile >= blocks:
             return
         x0, y0 = (tile % tiles_x) * TILE, (tile // tiles_x) * TILE
-        buffer[: (3 + channels) * PIXELS] = ZERO
-        for y in range(min(TILE, height - y0)):
-            for x in range(min(TILE, width - x0)):
-                at, py, px = pixel_at[y, x], y0 + y, x0 + x
-                light[at] = ONE
-                g_light[at] = g_alpha[py, px]
-                to_come = g_alpha[py, px] * alpha[py, px]
-                for k in range(channels):
-                    incoming[k * PIXELS + at] = g_planes[k, py, px]
-                    to_come += g_planes[k, py, px] * planes[k, py, px]
-                rest[at] = to_come
+        _pick_up(g_alpha, 0, shape, x0, y0, pixel_at, g_light, 0)
+        _pick_up(alpha, 0, shape, x0, y0, pixel_at, light, 0)
+        for p in range(0, PIXELS, LANES):
+            store(rest, p, load(g_light, p) * load(light, p))
+        for k in range(channels):
+            _pick_up(g_planes, k * area, shape, x0, y0, pixel_at, incoming, k * PIXELS)
+            _pick_up(planes, k * area, shape, x0, y0, pixel_at, light, 0)
+            for p in range(0, PIXELS, LANES):
+                store(rest, p, load(rest, p) + load(incoming, k * PIXELS + p) * load(light, p))
+        _light_up(light, shape, x0, y0, pixel_at)
         end = offsets[tile] + done[tile]
         _backward_tile(
             like, extra, squarings, least, dark, most, records, ids, offsets[tile], end,
-            light, rest, g_light, incoming, local, reached, f(x0), f(y0), table, sums_of_pairs,
+            light, rest, g_light, incoming, local, reached, f(x0), f(y0), table, rows,
         )  # fmt: skip
-        sums_of_pairs[end * row : offsets[tile + 1] * row] = ZERO
+        rows[end * length : offsets[tile + 1] * length] = ZERO
 
 
 @helper
 def _backward_tile(
     like, extra, squarings, least, dark, most, records, ids, start, end,
-    light, rest, g_light, incoming, local, reached, x0, y0, table, sums_of_pairs,
+    light, rest, g_light, incoming, local, reached, x0, y0, table, rows,
 ):  # fmt: skip
-    row = MOMENTS + len(like) + len(extra)
+    length = MOMENTS + len(like) + len(extra)
     for at in range(start, end, BATCH):
         count = min(BATCH, end - at)
         _reach_blocks(records, ids, at, count, end - 1, local, reached, x0, y0, least, table)
@@ -386,12 +429,12 @@ def _backward_tile(
                 vyy += v_dy * dy
                 pull_x, pull_y = v * (slope_x + a * dx), v * (b * dx + (c * dy) * TWO)
                 pulls = add_first(pulls, (greater_of(pull_x, zeros() - pull_x), greater_of(pull_y, zeros() - pull_y)))
-            store_sums(sums_of_pairs, (at + j) * row, (v0, vx, vy, vxx, vxy, vyy) + g_colors + pulls)
+            store_sums(rows, (at + j) * length, (v0, vx, vy, vxx, vxy, vyy, *g_colors, *pulls))
 
 
 @kernel
 def _gather(
-    counter, blocks, like, extra, unscale, row, rows, starts, pairs, records, opacities,
+    counter, blocks, like, extra, unscale, rows, starts, pairs, records, opacities,
     g_means, g_conics, g_opacities, g_colors, g_probe,
 ):  # fmt: skip
     """Add each splat's rows; the algebra that is the same for all pixels is done once per splat."""

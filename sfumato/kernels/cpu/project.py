@@ -31,6 +31,7 @@ __all__ = ["BLOCK", "bases_used", "color_gradients", "least_alpha", "project"]
 BLOCK = 256  # Gaussians
 f = np.float32
 ZERO, ONE, TWO, HALF = f(0), f(1), f(2), f(0.5)
+LARGEST = f(np.finfo(np.float32).max)
 LEAST_ALPHA = 2.0**-63  # what the blend's exponential can still tell from 0
 
 
@@ -60,7 +61,7 @@ class _Project(torch.autograd.Function):
         outputs = tuple(torch.empty(shape) for shape in shapes)
         blocks = -(-N // BLOCK)
         nonfinite = np.zeros(blocks, np.int64)
-        launch(_forward, blocks, lens, bases, *numbers(*fields), *numbers(*outputs), nonfinite)
+        launch(_forward, blocks, lens, bases, *numbers(*_flat(fields)), *numbers(*outputs), nonfinite)
         ctx.save_for_backward(*fields, outputs[3], outputs[5])
         ctx.lens, ctx.bases = lens, bases
         counted = torch.tensor(int(nonfinite.sum()))
@@ -86,13 +87,18 @@ class _Project(torch.autograd.Function):
             blocks,
             ctx.lens,
             ctx.bases,
-            *numbers(*fields, colors, radii),
+            *numbers(*_flat(fields), colors, radii),
             *numbers(*incoming),
-            *numbers(*results),
+            *numbers(*_flat(results)),
             camera_sums,
         )
         viewmat = _viewmat_gradient(ctx.lens, camera_sums) if ctx.needs_input_grad[6] else None
         return *results, viewmat, None, None
+
+
+def _flat(fields: list[Tensor]) -> list[Tensor]:
+    """The six fields, spherical harmonics as rows of (N, 3) and (N, 3 (K-1)) numbers."""
+    return [field.flatten(1) if field.ndim == 3 else field for field in fields]
 
 
 def bases_used(gaussians: Gaussians, settings: RenderSettings) -> int:
@@ -115,7 +121,7 @@ def _viewmat_gradient(lens: Any, block_sums: Any) -> Tensor:
 
 @helper
 def _finite(number):
-    return number - number == ZERO  # NaN and Inf minus themselves are NaN
+    return abs(number) <= LARGEST  # `number - number == 0` is folded to True when sums may be reordered
 
 
 @kernel
@@ -191,11 +197,11 @@ def _project_one(
     dx, dy, dz = mx - lens.px, my - lens.py, mz - lens.pz
     n = ONE / math.sqrt(dx * dx + dy * dy + dz * dz)
     fill_basis(dx * n, dy * n, dz * n, bases, basis)
-    red, green, blue = HALF + basis[0] * sh0[i, 0, 0], HALF + basis[0] * sh0[i, 0, 1], HALF + basis[0] * sh0[i, 0, 2]
+    red, green, blue = HALF + basis[0] * sh0[i, 0], HALF + basis[0] * sh0[i, 1], HALF + basis[0] * sh0[i, 2]
     for k in range(1, bases):
-        red += basis[k] * shN[i, k - 1, 0]
-        green += basis[k] * shN[i, k - 1, 1]
-        blue += basis[k] * shN[i, k - 1, 2]
+        red += basis[k] * shN[i, 3 * k - 3]
+        green += basis[k] * shN[i, 3 * k - 2]
+        blue += basis[k] * shN[i, 3 * k - 1]
     if not _finite(red + green + blue):
         return False, False
 
@@ -207,7 +213,7 @@ def _project_one(
 
 
 @helper
-def color_gradients(i, lens, bases, basis, weights, means, sh0, shN, red, green, blue):
+def color_gradients(i, lens, bases, basis, weights, means, shN, red, green, blue):
     """Fill basis, whose products with the colors' gradients are those of sh; returns the gradient to the mean."""
     dx, dy, dz = means[i, 0] - lens.px, means[i, 1] - lens.py, means[i, 2] - lens.pz
     n = ONE / math.sqrt(dx * dx + dy * dy + dz * dz)
@@ -216,7 +222,7 @@ def color_gradients(i, lens, bases, basis, weights, means, sh0, shN, red, green,
     if bases == 1:
         return ZERO, ZERO, ZERO
     for k in range(1, bases):
-        weights[k] = shN[i, k - 1, 0] * red + shN[i, k - 1, 1] * green + shN[i, k - 1, 2] * blue
+        weights[k] = shN[i, 3 * k - 3] * red + shN[i, 3 * k - 2] * green + shN[i, 3 * k - 1] * blue
     gx, gy, gz = direction_gradient(x, y, z, bases, weights)
     along = gx * x + gy * y + gz * z  # the direction has length 1 wherever the mean goes
     return (gx - along * x) * n, (gy - along * y) * n, (gz - along * z) * n
@@ -242,7 +248,7 @@ def _backward(
             red = g_colors[i, 0] if colors[i, 0] > ZERO else ZERO
             green = g_colors[i, 1] if colors[i, 1] > ZERO else ZERO
             blue = g_colors[i, 2] if colors[i, 2] > ZERO else ZERO
-            vx, vy, vz = color_gradients(i, lens, bases, basis, weights, means, sh0, shN, red, green, blue)
+            vx, vy, vz = color_gradients(i, lens, bases, basis, weights, means, shN, red, green, blue)
             splat = (
                 g_means2d[i, 0], g_means2d[i, 1], g_conics[i, 0], g_conics[i, 1], g_conics[i, 2],
                 g_depths[i], g_opacities[i],
@@ -252,11 +258,11 @@ def _backward(
             g_log_scales[i, 0], g_log_scales[i, 1], g_log_scales[i, 2] = g[3], g[4], g[5]
             g_quats[i, 0], g_quats[i, 1], g_quats[i, 2], g_quats[i, 3] = g[6], g[7], g[8], g[9]
             g_logits[i] = g[10]
-            g_sh0[i, 0, 0], g_sh0[i, 0, 1], g_sh0[i, 0, 2] = basis[0] * red, basis[0] * green, basis[0] * blue
+            g_sh0[i, 0], g_sh0[i, 1], g_sh0[i, 2] = basis[0] * red, basis[0] * green, basis[0] * blue
             for k in range(1, bases):
-                g_shN[i, k - 1, 0] = basis[k] * red
-                g_shN[i, k - 1, 1] = basis[k] * green
-                g_shN[i, k - 1, 2] = basis[k] * blue
+                g_shN[i, 3 * k - 3] = basis[k] * red
+                g_shN[i, 3 * k - 2] = basis[k] * green
+                g_shN[i, 3 * k - 1] = basis[k] * blue
             for k in range(12):
                 sums[k] += to_view[k]
             sums[12] += vx

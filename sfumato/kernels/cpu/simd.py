@@ -20,8 +20,10 @@ from sfumato.core.errors import BackendError
 __all__ = [
     "LANES",
     "add_first",
+    "address",
     "any_lane",
     "bits_of",
+    "copy_four",
     "dot",
     "first_bit",
     "greater_of",
@@ -35,6 +37,7 @@ __all__ = [
     "select",
     "splat",
     "splat_each",
+    "square_root",
     "store",
     "store_sums",
     "sum_lanes",
@@ -178,9 +181,9 @@ def load(typing, array, index):
     def generate(context, builder, signature, args):
         if array.dtype == types.uint8:
             packed = ir.VectorType(ir.IntType(8), LANES)
-            loaded = builder.load(_pointer(context, builder, array, *args, packed), align=1)
+            loaded = builder.load(_pointer(context, builder, array, args[0], args[1], packed), align=1)
             return builder.fmul(builder.uitofp(loaded, _floats), ir.Constant(_floats, [1 / 255] * LANES))
-        return builder.load(_pointer(context, builder, array, *args, _floats), align=4)
+        return builder.load(_pointer(context, builder, array, args[0], args[1], _floats), align=4)
 
     return vector(array, types.intp), generate
 
@@ -201,7 +204,7 @@ def read(typing, array, index):
     """One number, without the check for a negative index."""
 
     def generate(context, builder, signature, args):
-        return builder.load(_pointer(context, builder, array, *args, _float), align=4)
+        return builder.load(_pointer(context, builder, array, args[0], args[1], _float), align=4)
 
     return _scalar(array, types.intp), generate
 
@@ -214,10 +217,36 @@ def prefetch(typing, array, index):
         byte = ir.PointerType(ir.IntType(8))
         function = _external(builder, "llvm.prefetch.p0", ir.VoidType(), [byte, _int, _int, _int])
         to_read, keep, data = (ir.Constant(_int, number) for number in (0, 3, 1))
-        builder.call(function, [_pointer(context, builder, array, *args, ir.IntType(8)), to_read, keep, data])
+        builder.call(
+            function, [_pointer(context, builder, array, args[0], args[1], ir.IntType(8)), to_read, keep, data]
+        )
         return context.get_dummy_value()
 
     return types.void(array, types.intp), generate
+
+
+@intrinsic
+def copy_four(typing, target, at, source, index):
+    """target[at : at + 4] = source[index : index + 4]."""
+    four = ir.VectorType(_float, 4)
+
+    def generate(context, builder, signature, args):
+        value = builder.load(_pointer(context, builder, source, args[2], args[3], four), align=4)
+        builder.store(value, _pointer(context, builder, target, args[0], args[1], four), align=4)
+        return context.get_dummy_value()
+
+    return types.void(target, types.intp, source, types.intp), generate
+
+
+@intrinsic
+def address(typing, array):
+    """Where the array's first element lies in memory."""
+
+    def generate(context, builder, signature, args):
+        data = context.make_array(array)(context, builder, args[0]).data
+        return builder.ptrtoint(data, ir.IntType(64))
+
+    return types.int64(array), generate
 
 
 # ---- lanes
@@ -259,6 +288,17 @@ def greater_of(typing, a, b):
         return builder.select(builder.fcmp_ordered(">", *args), *args)
 
     return vector(vector, vector), generate
+
+
+@intrinsic
+def square_root(typing, value):
+    """Lane by lane."""
+
+    def generate(context, builder, signature, args):
+        function = _external(builder, f"llvm.sqrt.v{LANES}f32", _floats, [_floats])
+        return builder.call(function, args)
+
+    return vector(vector), generate
 
 
 @intrinsic
@@ -419,7 +459,7 @@ def _transpose_sum(builder, vectors):
     vectors = vectors + [None] * (count - len(vectors))
     bit = 1
     while len(vectors) > 1:
-        folded = []
+        folded: list[ir.Value | None] = []
         for a, b in zip(vectors[::2], vectors[1::2], strict=True):
             if a is None:
                 folded.append(None)

@@ -23,9 +23,20 @@ from numba import types
 from numba.extending import intrinsic
 
 from sfumato.core.errors import BackendError
-from sfumato.kernels.cpu.simd import LANES
+from sfumato.kernels.cpu.simd import LANES, address
 
-__all__ = ["cache_folder", "helper", "kernel", "launch", "scratch", "set_threads", "take", "threads"]
+__all__ = [
+    "aligned",
+    "cache_folder",
+    "helper",
+    "kernel",
+    "launch",
+    "scratch",
+    "set_threads",
+    "take",
+    "threads",
+    "workspace",
+]
 
 # Contraction to fused multiply-add and reordering of sums, but NaN and Inf keep their meaning: culling needs them.
 _FASTMATH = {"contract", "reassoc", "arcp", "nsz"}
@@ -64,7 +75,8 @@ def kernel(function: Callable[..., None]) -> Any:
 
 def helper(function: Callable[..., Any]) -> Any:
     """Compile for use inside kernels."""
-    return numba.njit(nogil=True, fastmath=_FASTMATH, error_model="numpy", boundscheck=False)(function)
+    options = {"forceinline": True, "_nrt": False, "fastmath": _FASTMATH, "error_model": "numpy", "boundscheck": False}
+    return numba.njit(nogil=True, **options)(function)
 
 
 @intrinsic
@@ -76,6 +88,25 @@ def take(typing, counter):  # type: ignore[no-untyped-def]
         return builder.atomic_rmw("add", data, ir.Constant(ir.IntType(64), 1), "monotonic")
 
     return types.int64(counter), generate
+
+
+LINE = 64  # bytes of a cache line; a vector that lies across two costs twice
+
+
+def aligned(array: Any) -> Any:
+    """A copy of a float32 array that begins on a cache line."""
+    room = np.empty(array.size + LINE // 4, np.float32)
+    start = -(room.ctypes.data // 4) % (LINE // 4)
+    room[start : start + array.size] = array.reshape(-1)
+    return room[start : start + array.size].reshape(array.shape)
+
+
+@numba.njit
+def workspace(size):  # type: ignore[no-untyped-def]
+    """Inside a kernel: `size` float32 that begin on a cache line, not initialised."""
+    room = np.empty(size + 16, np.float32)
+    start = (-(address(room) >> 2)) & 15
+    return room[start : start + size]
 
 
 # ---- the pool
