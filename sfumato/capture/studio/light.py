@@ -4,11 +4,13 @@ The sun, the sky and the floor's reflection are sums of parallel lights; what ea
 shadow map (Williams 1978). Matte light does not depend on where the camera stands, so it is computed once.
 """
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 
-from sfumato.capture.studio.noise import Array, color
+from sfumato.capture.studio.noise import Array, color, turned
 from sfumato.capture.studio.shapes import Patch, frame_of
 from sfumato.capture.studio.visibility import Lens, first_hits
 from sfumato.capture.studio.world import World
@@ -94,19 +96,25 @@ def _grid_of(patch: Patch) -> Array:
 
 
 def _reached(
-    world: World, direction: Array, places: Array, region: tuple[tuple[float, ...], float], cells: int
-) -> Array:
-    """(n,) True where nothing in `region` stands between the places (n, 3) and the light."""
+    world: World,
+    direction: Array,
+    places: Array,
+    normals: Array,
+    rows: np.ndarray,
+    region: tuple[tuple[float, ...], float],
+    cells: int,
+) -> np.ndarray:
+    """Those of `rows` where nothing in `region` stands between places (n, 3) and the light."""
     center, radius = region
     turn = frame_of(-direction).astype(np.float64).T
     offset = -turn @ np.array(center) + (0, 0, 10.0)
     scale = cells / (2 * radius)
     grid = np.array([[scale, 0, cells / 2], [0, scale, cells / 2], [0, 0, 1]])
-    lens = Lens(turn, offset, grid, cells, cells, parallel=True)
-    nearest = first_hits(world, lens, shadows=True).depth
-    local = places @ turn.T.astype(np.float32) + offset.astype(np.float32)
-    cell = np.clip(np.floor(local[:, :2] * scale + cells / 2), 0, cells - 1).astype(np.int64)
-    return local[:, 2] < nearest.ravel()[cell[:, 1] * cells + cell[:, 0]] + 0.6 / scale
+    nearest = first_hits(world, Lens(turn, offset, grid, cells, cells, parallel=True), shadows=True).depth
+    lifted = places[rows] + normals[rows] * np.float32(1.2 / scale)  # clear of the surface's own shadow
+    local = turned(lifted, turn.astype(np.float32)) + offset.astype(np.float32)
+    cell = np.clip(local[:, :2] * np.float32(scale) + np.float32(cells / 2), 0, cells - 1).astype(np.int64)
+    return rows[local[:, 2] < nearest.ravel()[cell[:, 1] * cells + cell[:, 0]] + 0.6 / scale]
 
 
 def illuminate(world: World) -> Lighting:
@@ -114,13 +122,20 @@ def illuminate(world: World) -> Lighting:
     places, normals, starts = _points(world)
     total = np.zeros_like(places)
     inside = np.linalg.norm(places - np.array(NEAR[0], dtype=np.float32), axis=1) < NEAR[1] - 0.02
-    for direction, power, cells in _lights():
-        cosine = normals @ direction.astype(np.float32)
-        for region, member in ((NEAR, inside), (AROUND, ~inside)):
-            rows = np.flatnonzero((cosine > 0) & member)
-            lifted = places[rows] + normals[rows] * np.float32(2.4 * region[1] / cells)
-            lit = _reached(world, direction, lifted, region, cells)
-            total[rows[lit]] += cosine[rows[lit], None] * power.astype(np.float32)
+
+    def one(light: tuple[Array, Array, int]) -> tuple[np.ndarray, Array]:
+        direction, power, cells = light
+        cosine = np.einsum("ni,i->n", normals, direction.astype(np.float32))
+        lit = [
+            _reached(world, direction, places, normals, np.flatnonzero((cosine > 0) & member), region, cells)
+            for region, member in ((NEAR, inside), (AROUND, ~inside))
+        ]
+        rows = np.concatenate(lit)
+        return rows, cosine[rows, None] * power.astype(np.float32)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for rows, received in pool.map(one, _lights()):  # in order, so that sums round the same on every machine
+            total[rows] += received
     parts = [total[a:b] for a, b in zip(starts[:-1], starts[1:], strict=True)]
     count = len(world.patches)
     patches = tuple(part.reshape(*patch.light, 3) for part, patch in zip(parts[2:], world.patches, strict=False))

@@ -14,7 +14,6 @@ __all__ = [
     "leaf_blade",
     "leather",
     "majolica",
-    
     "pages",
     "peel",
     "petal",

@@ -1,5 +1,6 @@
 """Photographs: a camera in, what it would see of the still life out, with exact depth and normals."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -7,7 +8,7 @@ import numpy as np
 import torch
 
 from sfumato.capture.studio.light import SUN, SUN_COLOR, Lighting, illuminate, sky_radiance
-from sfumato.capture.studio.noise import Array
+from sfumato.capture.studio.noise import Array, turned
 from sfumato.capture.studio.still_life import BACKDROP, TABLE, backdrop, still_life
 from sfumato.capture.studio.texture import Texture, bilinear
 from sfumato.capture.studio.visibility import Lens, Sight, barycentric, first_hits
@@ -54,8 +55,10 @@ class _Surface:
 @lru_cache(maxsize=2)
 def studio(seed: int = 0) -> Studio:
     """Build and light the still life of `seed`, once per process: a few seconds."""
-    world = still_life(seed)
-    return Studio(world, illuminate(world), backdrop(seed))
+    with ThreadPoolExecutor(1) as pool:
+        hills = pool.submit(backdrop, seed)
+        world = still_life(seed)
+        return Studio(world, illuminate(world), hills.result())
 
 
 def photograph(camera: Camera, samples: int = 4, seed: int = 0) -> Photograph:
@@ -118,7 +121,7 @@ def _rays(lens: Lens, cells: np.ndarray) -> tuple[Array, Array]:
         ],
         axis=1,
     )
-    return -lens.rotation.T @ lens.offset, (local @ lens.rotation).astype(np.float32)
+    return -lens.rotation.T @ lens.offset, turned(local, lens.rotation.T).astype(np.float32)
 
 
 def _shade(scene: Studio, lens: Lens, sight: Sight, cells: np.ndarray, ids: np.ndarray, depth: Array) -> Array:
@@ -202,7 +205,7 @@ def _on_patch(scene: Studio, number: int, u: Array, v: Array, directions: Array)
 def _on_ball(scene: Studio, number: int, points: Array) -> _Surface:
     ball = scene.world.balls[number]
     normal = (points - ball.center.astype(np.float32)) / np.float32(ball.radius)
-    own = normal @ ball.rotation
+    own = turned(normal, ball.rotation.T)
     u = np.arctan2(own[:, 1], own[:, 0]) / np.float32(2 * np.pi) % 1
     v = np.arcsin(np.clip(own[:, 2], -1, 1)) / np.float32(np.pi) + np.float32(0.5)
     return _Surface(u, v, normal, bilinear(scene.lighting.balls[number], u, v), 1.0)
@@ -219,7 +222,9 @@ def _reflect(
     if not material.gloss:
         return paint * at.light
     mirrored = directions / length[:, None] + 2 * cosine[:, None] * at.normal
-    fresnel = material.gloss + (1 - material.gloss) * np.clip(1 - cosine, 0, 1) ** 5 * (0.25 if material.sharpness < 100 else 0.8)
+    fresnel = material.gloss + (1 - material.gloss) * np.clip(1 - cosine, 0, 1) ** 5 * (
+        0.25 if material.sharpness < 100 else 0.8
+    )
     open_to_light = np.clip(at.light.mean(axis=1, keepdims=True) / 0.55, 0, 1)
     points = eye.astype(np.float32) + depth[:, None] * directions
     shine = _surroundings(scene, points, mirrored, material.sharpness)

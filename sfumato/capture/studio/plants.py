@@ -3,7 +3,7 @@
 import numpy as np
 
 from sfumato.capture.studio.noise import Array, color, mix
-from sfumato.capture.studio.shapes import Mesh, Patch, frame_of, lathe, leaf, tube
+from sfumato.capture.studio.shapes import Mesh, frame_of, lathe, leaf, tube
 
 __all__ = ["bouquet", "fallen_petals", "shrub"]
 
@@ -16,7 +16,11 @@ def bouquet(rng: np.random.Generator, mouth: Array) -> list[Mesh]:
     for k in range(17):
         angle = 2 * np.pi * (k * 0.381966 + 0.03 * rng.normal())
         flowers = k % 2 == 0
-        lean, tall = (rng.uniform(0.08, 0.22), rng.uniform(0.14, 0.30)) if flowers else (rng.uniform(0.10, 0.28), rng.uniform(0.20, 0.42))
+        lean, tall = (
+            (rng.uniform(0.08, 0.22), rng.uniform(0.14, 0.30))
+            if flowers
+            else (rng.uniform(0.10, 0.28), rng.uniform(0.20, 0.42))
+        )
         t = np.linspace(0, 1, 12)[:, None]
         out = np.array([np.cos(angle), np.sin(angle), 0])
         wiggle = 0.02 * np.sin(6 * t + rng.uniform(0, 6)) * np.array([-out[1], out[0], 0])
@@ -50,7 +54,7 @@ def _rose(rng: np.random.Generator, center: Array, axis: Array) -> list[Mesh]:
     frame = frame_of(axis + rng.normal(0, 0.25 * np.linalg.norm(axis), 3))
     tint = color(["f7cfc0", "f2a890", "fbeadb", "e07a70", "f6c25e"][rng.integers(5)])
     petals: list[Mesh] = []
-    whorls = ((4, 3.0, 0.034, -1.3), (5, 1.5, 0.041, -1.0), (6, 0.75, 0.047, -0.6), (7, 0.25, 0.050, 0.1))
+    whorls = ((4, 3.4, 0.040, -1.2), (5, 2.0, 0.045, -1.0), (6, 1.15, 0.050, -0.7), (7, 0.6, 0.053, -0.1))
     for ring, (count, rise, size, curl) in enumerate(whorls):
         for k in range(count):
             angle = 2 * np.pi * (k + 0.5 * ring) / count + rng.normal(0, 0.1)
@@ -77,18 +81,18 @@ def fallen_petals(rng: np.random.Generator, center: Array, count: int) -> list[M
     return parts
 
 
-def shrub(rng: np.random.Generator, place: Array) -> list[Mesh | Patch]:
-    """A clipped bush in a clay pot that stands at `place` (3,)."""
+def shrub(rng: np.random.Generator) -> list[Mesh]:
+    """A clipped bush in a clay pot, on the floor at the origin."""
     outline = [(0, 0.01), (0.15, 0), (0.16, 0.02), (0.21, 0.28), (0.20, 0.32), (0.245, 0.34), (0.25, 0.40), (0.22, 0.40), (0.21, 0.37)]  # fmt: skip
-    parts: list[Mesh | Patch] = [lathe(outline, "clay", 40, 30).moved(np.eye(3), place)]
-    parts.append(Patch(place + (-0.215, -0.215, 0.375), np.array([0.43, 0, 0]), np.array([0, 0.43, 0]), "soil", round=True))
-    parts.append(tube(place + np.array([[0, 0, 0.36], [0.01, 0.01, 0.5], [0, 0, 0.66]]), 0.022, "bark", 8))
+    parts = [lathe(outline, "clay", 40, 30), lathe([(0.215, 0.375), (0.1, 0.385), (0, 0.38)], "soil", 24, 5)]
+    parts.append(tube(np.array([[0, 0, 0.36], [0.01, 0.01, 0.5], [0, 0, 0.66]]), 0.022, "bark", 8))
     for _ in range(480):
         out = rng.normal(size=3)
         out /= np.linalg.norm(out)
-        base = place + 0.72 * UP + out * (0.31, 0.31, 0.30) * rng.uniform(0.70, 1.0)
+        base = 0.72 * UP + out * (0.31, 0.31, 0.30) * rng.uniform(0.70, 1.0)
         tint = mix(color("7fa060"), color("d8e094"), float(rng.random()))
         size = rng.uniform(0.07, 0.115)
-        shape = (size, 0.55 * size)
-        parts.append(leaf(base, out + rng.normal(0, 0.6, 3), out, shape, rng.uniform(0, 0.8), "leaf", tint, 3))
+        parts.append(
+            leaf(base, out + rng.normal(0, 0.6, 3), out, (size, 0.55 * size), rng.uniform(0, 0.8), "leaf", tint, 3)
+        )
     return parts

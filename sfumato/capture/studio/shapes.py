@@ -151,7 +151,14 @@ def tube(path: Array, radius: float | Array, material: str, sides: int = 6, tint
 
 
 def leaf(
-    base: Array, along: Array, up: Array, size: tuple[float, float], curl: float, material: str, tint: Array, rows: int = 5
+    base: Array,
+    along: Array,
+    up: Array,
+    size: tuple[float, float],
+    curl: float,
+    material: str,
+    tint: Array,
+    rows: int = 5,
 ) -> Mesh:
     """A leaf of `size`, length by width in meters, from `base` (3,) along `along` (3,), bent down by `curl` radians."""
     length, width = size
@@ -173,28 +180,22 @@ def leaf(
     return sheet(points, material, tint=tint)
 
 
-def box(center: Sequence[float], size: Sequence[float], turn: float, materials: dict[str, str]) -> list[Patch]:
+def box(
+    center: Sequence[float], size: Sequence[float], turn: float, materials: dict[str, str], tile: float = 0.0
+) -> list[Patch]:
     """The six faces of a box turned by `turn` radians about z; `materials` names those of `top`, `front` and `side`.
 
-    `front` and `side` are the pairs of faces across the own x and y axes.
+    `front` and `side` are the pairs of faces across the own x and y axes. A texture covers each face once, or with
+    `tile` above 0 so many meters.
     """
     c, s = np.cos(turn), np.sin(turn)
     axes = np.array([[c, s, 0], [-s, c, 0], [0, 0, 1.0]]) * np.asarray(size, dtype=np.float64)[:, None] / 2
     middle = np.asarray(center, dtype=np.float64)
     patches = []
-    for k, name in ((0, "front"), (1, "side"), (2, "top")):
-        i, j = (k + 1) % 3, (k + 2) % 3
+    for k, name, a, b in ((0, "front", axes[1], axes[2]), (1, "side", -axes[0], axes[2]), (2, "top", axes[0], axes[1])):
         for sign in (1.0, -1.0):
-            a, b = (axes[i], axes[j]) if k != 1 else (axes[j], axes[i])
-            if k == 1:
-                sign = -sign  # keeps e1 x e2 pointing outwards
-            corner = middle + (sign if k != 1 else -sign) * axes[k] - sign * a - b
-            patches.append(
-                Patch(
-                    corner.astype(np.float32),
-                    (2 * sign * a).astype(np.float32),
-                    (2 * b).astype(np.float32),
-                    materials[name],
-                )
-            )
+            e1, e2 = 2 * sign * a, 2 * b  # e1 x e2 points outwards
+            across, up = (float(np.linalg.norm(e)) / tile if tile else 1.0 for e in (e1, e2))
+            corner = middle + sign * axes[k] - (e1 + e2) / 2
+            patches.append(Patch(corner, e1, e2, materials[name], (0.0, 0.0, across, up)))
     return patches

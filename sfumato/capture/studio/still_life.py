@@ -1,6 +1,8 @@
 """The still life: a seed in, a table with vase, fruit, chart and armillary sphere on a terrace above hills out."""
 
-from functools import lru_cache
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -30,51 +32,55 @@ BACKDROP = (14.0, -6.0, 9.0)  # radius, lowest and highest point of the painted 
 FLOOR, WALL = 3.0, 0.80  # half the terrace's side and the height of its wall, meters
 
 
-@lru_cache(maxsize=2)
 def backdrop(seed: int) -> Texture:
     """The hills all around."""
     return Texture.of(paint_ground.hills(np.random.default_rng([seed, 0]), low=BACKDROP[1], high=BACKDROP[2]))
 
 
 def _materials(seed: int) -> dict[str, Material]:
-    """What things are made of; the texture's width in meters is that on the object it is mostly seen on."""
-    paint, streams = paint_things, iter(range(1, 100))
+    """What things are made of; a texture's width is meant on the object that mostly shows it, in meters."""
+    ground, paint = paint_ground, paint_things
 
-    def rng() -> np.random.Generator:
-        return np.random.default_rng([seed, next(streams)])
+    def tones(*codes: str) -> Callable[[np.random.Generator], Array]:
+        return lambda rng: paint.peel(rng, codes)
 
-    def of(picture: Array, width: float, gloss: float = 0.0, sharpness: float = 60.0) -> Material:
-        return Material(Texture.of(picture), width / picture.shape[1], gloss, sharpness)
+    def tinted(code: str) -> Callable[[np.random.Generator], Array]:
+        return lambda rng: paint.veined(rng) * color(code)
 
-    def thin(picture: Array, width: float, translucent: float) -> Material:
-        return Material(Texture.of(picture), width / picture.shape[1], translucent=translucent)
-
-    brass = paint.brass(rng())
-    return {
-        "floor": of(paint_ground.floor(rng()), 2 * FLOOR + 0.2),
-        "wall": of(paint_ground.wall(rng()), 8 * FLOOR),
-        "slab": of(paint.veined(rng()) * color("e4d8c0"), 3.0),
-        "wood": of(paint.wood(rng()), 2 * TABLE[1], 0.02, 30),
-        "chart": of(paint.chart(rng()), 0.52),
-        "majolica": of(paint.majolica(rng()), 0.5, 0.05, 500),
-        "plate": of(paint.majolica(rng()), 0.5, 0.05, 300),
-        "red": of(paint.leather(rng(), "4a120e", "8e2a1e"), 0.26, 0.03, 25),
-        "green": of(paint.leather(rng(), "16301f", "2f5a3c"), 0.26, 0.03, 25),
-        "pages": of(paint.pages(rng()), 0.26),
-        "orange": of(paint.peel(rng(), ("c4501a", "df7a1e", "ee9a2c", "f6bd52")), 0.24, 0.03, 40),
-        "lemon": of(paint.peel(rng(), ("b08a1c", "dcb62c", "ecd04c", "f6e68a")), 0.2, 0.03, 40),
-        "plum": of(paint.peel(rng(), ("1c0f22", "3a1a38", "5a2a4c", "8a5a7c")), 0.14, 0.04, 60),
-        "clay": of(paint.clay(rng()), 1.2),
-        "brass": Material(Texture.of(brass), 0.8 / brass.shape[1], gloss=0.7, sharpness=60, metal=True),
-        "earth": of(paint.earth(rng()), 0.25, 0.04, 200),
-        "glaze": of(paint.glaze(rng()), 0.4, 0.06, 700),
-        "marble": of(paint.veined(rng()), 0.5, 0.04, 90),
-        "wax": of(paint.veined(rng()) * color("f8ecc8"), 0.2),
-        "soil": of(paint.soil(rng()), 0.5),
-        "bark": of(paint.bark(rng()), 0.1),
-        "leaf": thin(paint.leaf_blade(rng()), 0.02, 0.45),
-        "petal": thin(paint.petal(rng()), 0.03, 0.5),
+    recipes: dict[str, tuple[Callable[[np.random.Generator], Array], float, dict[str, float]]] = {
+        "floor": (ground.floor, 2 * FLOOR + 0.2, {}),
+        "wall": (ground.wall, 8 * FLOOR, {}),
+        "slab": (tinted("e4d8c0"), 1.5, {}),
+        "wood": (paint.wood, 2 * TABLE[1], {"gloss": 0.02, "sharpness": 30}),
+        "chart": (paint.chart, 0.52, {}),
+        "majolica": (paint.majolica, 0.5, {"gloss": 0.05, "sharpness": 500}),
+        "plate": (paint.majolica, 0.5, {"gloss": 0.05, "sharpness": 300}),
+        "red": (lambda rng: paint.leather(rng, "4a120e", "8e2a1e"), 0.26, {"gloss": 0.03, "sharpness": 25}),
+        "green": (lambda rng: paint.leather(rng, "16301f", "2f5a3c"), 0.26, {"gloss": 0.03, "sharpness": 25}),
+        "pages": (paint.pages, 0.26, {}),
+        "orange": (tones("c4501a", "df7a1e", "ee9a2c", "f6bd52"), 0.24, {"gloss": 0.03, "sharpness": 40}),
+        "lemon": (tones("c49a1c", "e4c02c", "f0d84c", "f8ec8a"), 0.2, {"gloss": 0.03, "sharpness": 40}),
+        "plum": (tones("1c0f22", "3a1a38", "5a2a4c", "8a5a7c"), 0.14, {"gloss": 0.04, "sharpness": 60}),
+        "clay": (paint.clay, 1.2, {}),
+        "brass": (paint.brass, 0.8, {"gloss": 0.7, "sharpness": 60, "metal": True}),
+        "earth": (paint.earth, 0.25, {"gloss": 0.04, "sharpness": 200}),
+        "glaze": (paint.glaze, 0.4, {"gloss": 0.06, "sharpness": 700}),
+        "marble": (paint.veined, 0.5, {"gloss": 0.04, "sharpness": 90}),
+        "wax": (tinted("f8ecc8"), 0.2, {}),
+        "soil": (paint.soil, 0.5, {}),
+        "bark": (paint.bark, 0.1, {}),
+        "leaf": (paint.leaf_blade, 0.02, {"translucent": 0.45}),
+        "petal": (paint.petal, 0.03, {"translucent": 0.5}),
     }
+
+    def prepare(numbered: tuple[int, str]) -> Material:
+        number, name = numbered
+        painter, width, look = recipes[name]
+        picture = painter(np.random.default_rng([seed, 1 + number]))
+        return Material(Texture.of(picture), width / picture.shape[1], **look)  # type: ignore[arg-type]
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return dict(zip(recipes, pool.map(prepare, enumerate(recipes)), strict=True))
 
 
 def still_life(seed: int) -> World:
@@ -90,8 +96,12 @@ def still_life(seed: int) -> World:
     parts += [*pile, *armillary_sphere(cover), *fruit_bowl(rng, at(0.10, -0.30)), *plate(rng, at(0.20, 0.42))]
     parts += [orange(rng, at(0.30, -0.20, 0.039), 0.039), orange(rng, at(-0.09, -0.36, 0.036), 0.036)]
     parts += [*egg_cup(at(-0.43, 0.08)), *candle(at(-0.36, 0.38)), chart(rng, at(-0.22, -0.24), np.deg2rad(-28))]
-    for x, y in ((1, 1), (-1, 1), (1, -1), (-1, -1)):
-        parts += shrub(rng, np.array([2.32 * x, 2.32 * y, 0.0]))
+    bush = shrub(rng)
+    for k in range(4):
+        turn = (k + 0.5) * np.pi / 2
+        place = 3.28 * np.array([np.cos(turn), np.sin(turn), 0])
+        rotation = np.array([[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]])
+        parts += [part.moved(rotation, place) for part in bush]
     return World.of(parts, _materials(seed))
 
 
@@ -106,8 +116,8 @@ def _terrace() -> list[Part]:
         start, along, up = np.array([*b, 0]), np.array([*(a - b), 0]), np.array([0, 0, WALL])  # faces the table
         parts.append(Patch(start, along, up, "wall", (k / 4, 0, (k + 1) / 4, 1), light=(20, 140)))
         slab = (*((a + b) / 2 * 1.045), WALL + 0.035)
-        parts += box(slab, (2 * FLOOR + 0.3, 0.36, 0.07), float(np.arctan2(*(b - a)[::-1])), stone)
-        parts += box((*(a * 1.04), 0.5), (0.46, 0.46, 1.0), 0.0, stone)
+        parts += box(slab, (2 * FLOOR + 0.3, 0.36, 0.07), float(np.arctan2(*(b - a)[::-1])), stone, 1.5)
+        parts += box((*(a * 1.04), 0.5), (0.46, 0.46, 1.0), 0.0, stone, 1.5)
         parts.append(Ball(np.array([*(a * 1.04), 1.17]), 0.18, frame_of(np.array([0.2, 0.1 * k, 1])), "marble"))
     return parts
 

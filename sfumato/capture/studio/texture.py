@@ -48,5 +48,5 @@ class Texture:
         colors = np.empty((len(u), 3), dtype=np.float32)
         for k in range(int(level.min(initial=99)), int(level.max(initial=-1)) + 1):
             rows = np.flatnonzero(level == k)
-            colors[rows] = bilinear(self.levels[k], u[rows], v[rows])
+            colors[rows] = bilinear(self.levels[k], u[rows], v[rows] % 1)
         return colors

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sfumato.capture.studio.noise import Array
+from sfumato.capture.studio.noise import Array, turned
 from sfumato.capture.studio.world import World
 
 __all__ = ["Lens", "Sight", "barycentric", "first_hits"]
@@ -28,7 +28,7 @@ class Lens:
 
     def place(self, points: Array) -> Array:
         """(..., 3) world points in the axes of the lens."""
-        return points @ self.rotation.T + self.offset
+        return turned(np.atleast_2d(points), self.rotation).reshape(points.shape) + self.offset
 
 
 @dataclass(frozen=True)
