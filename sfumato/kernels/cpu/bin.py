@@ -55,7 +55,7 @@ def bin(splats: Splats, width: int, height: int, settings: RenderSettings) -> Ti
     return TileLists(offsets_, ids_, width, height, starts_, pairs_)
 
 
-def _depth_order(depths, radii):  # type: ignore[no-untyped-def]
+def _depth_order(depths, radii):
     """Rows of the splats that are seen, nearest first; equal depths keep the order of their rows."""
     N = depths.size
     many, size = chunks(N, max(1, -(-N // BLOCK)))
@@ -77,7 +77,7 @@ def _depth_order(depths, radii):  # type: ignore[no-untyped-def]
     return rows
 
 
-def _place(counts, offsets):  # type: ignore[no-untyped-def]
+def _place(counts, offsets):
     """Counts per (chunk, bucket) to first positions, in order of bucket, then chunk; returns the total."""
     launch(_prefix_sums, 1, counts, offsets)
     return int(offsets[-1])

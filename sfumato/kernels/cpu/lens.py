@@ -4,7 +4,7 @@ Equation numbers are those of docs/math.md. All numbers are float32.
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -78,7 +78,8 @@ def lens_of(camera: Camera, settings: RenderSettings, alpha_min: float) -> Lens:
     position = -view[:3, :3].T @ view[:3, 3]
     numbers = [*view[:3, :3].reshape(-1), *view[:3, 3], fx, fy, cx, cy, *slopes, *position]
     numbers += [camera.width, camera.height, settings.near, settings.low_pass, alpha_min]
-    return Lens(*(f(number) for number in numbers), settings.antialiased)
+    values: list[Any] = [f(number) for number in numbers]
+    return Lens(*values, settings.antialiased)
 
 
 @helper

@@ -44,7 +44,7 @@ def prepare(progress: Progress = silent) -> None:
         tiles = bin(splats, camera.width, camera.height, settings)
         image, _, _ = blend(splats, tiles, background, settings)
         tick()
-        photometric(image, photo, 0.2).backward()  # type: ignore[no-untyped-call]
+        photometric(image, photo, 0.2).backward()
         photometric(image.detach(), image.detach(), 0.2)
         tick()
     adam_from_splats(gaussians, splats, camera, settings, moments, step)

@@ -80,10 +80,10 @@ def helper(function: Callable[..., Any]) -> Any:
 
 
 @intrinsic
-def take(typing, counter):  # type: ignore[no-untyped-def]
+def take(typing, counter):
     """The next block's number; every number is given out once, whoever asks."""
 
-    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def generate(context, builder, signature, args):
         data = context.make_array(counter)(context, builder, args[0]).data
         return builder.atomic_rmw("add", data, ir.Constant(ir.IntType(64), 1), "monotonic")
 
@@ -102,7 +102,7 @@ def aligned(array: Any) -> Any:
 
 
 @numba.njit
-def workspace(size):  # type: ignore[no-untyped-def]
+def workspace(size):
     """Inside a kernel: `size` float32 that begin on a cache line, not initialised."""
     room = np.empty(size + 16, np.float32)
     start = (-(address(room) >> 2)) & 15
