@@ -113,7 +113,7 @@ def _cameras(flags: Render, gaussians: "Gaussians", scene: "Scene | None") -> tu
     count = 1 if one else flags.frames or max(1, round(SECONDS * flags.fps))
     if scene is None:
         width, height = flags.size or (1280, 720)
-        return orbit_around(gaussians.means, count, torch.tensor(flags.up), width, height), None
+        return orbit_around(_middle(gaussians), count, torch.tensor(flags.up), width, height), None
     views = sorted(scene.views, key=lambda view: view.name)
     cameras = [view.camera.resized(*flags.size) if flags.size else view.camera for view in views]
     if flags.orbit:
@@ -125,6 +125,12 @@ def _cameras(flags: Render, gaussians: "Gaussians", scene: "Scene | None") -> tu
         return smooth_path([cameras[index] for index in chosen], count), None
     names = ["-".join(PurePosixPath(view.name.replace("\\", "/")).with_suffix("").parts) for view in views]
     return cameras, [f"{name}.{flags.format}" for name in names]
+
+
+def _middle(gaussians: "Gaussians") -> "Tensor":
+    """Means of what is well seen, or of everything when nothing is."""
+    solid = (gaussians.opacities > 0.3) & gaussians.finite
+    return gaussians.means[solid.nonzero()[:, 0]] if solid.any() else gaussians.means
 
 
 def _write(flags: Render, frames: Iterator["Tensor"], names: list[str] | None) -> None:

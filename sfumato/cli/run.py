@@ -22,7 +22,7 @@ from sfumato.core.gaussians import Gaussians
 from sfumato.core.scene import Scene, View
 from sfumato.evaluate import Evaluation, ViewScore, evaluate, write_report
 from sfumato.evaluate.compare import picture_name, write_comparison
-from sfumato.evaluate.report import protocol_of
+from sfumato.evaluate.report import plain, protocol_of
 from sfumato.kernels import backends
 from sfumato.kernels.stages import RenderSettings
 
@@ -135,7 +135,7 @@ def train_and_report(
     planning = perf_counter() - began
     config = config.fixed(scene)
     settings = {"command": dict(asked or {}), "train": asdict(config)}
-    write_text(folder / "config.json", json.dumps(settings, indent=2, default=str) + "\n")
+    write_text(folder / "config.json", json.dumps(plain(settings), indent=2) + "\n")
 
     gaussians, last, interrupted = _train(scene, config, backend, folder)
     formats.write(folder / "splat.ply", gaussians)

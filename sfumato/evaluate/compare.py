@@ -60,7 +60,7 @@ def _panel(pixels: Tensor) -> Image.Image:
 
 def _join(panels: list[Image.Image], captions: list[tuple[str, str]]) -> Image.Image:
     width, height = panels[0].size
-    size = min(20, max(12, width // 24))  # pixels, of the letters
+    size = min(22, max(13, width // 22))  # pixels, of the letters
     line = round(1.5 * size)
     sheet = Image.new("RGB", (3 * width + 2 * GAP + 2 * MARGIN, height + line + 2 * MARGIN), PAPER)
     draw = ImageDraw.Draw(sheet)

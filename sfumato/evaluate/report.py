@@ -14,6 +14,7 @@ from sfumato.core.files import write_text
 from sfumato.core.gaussians import Gaussians
 from sfumato.core.image import RESIZE_FILTER
 from sfumato.core.scene import Scene, View
+from sfumato.core.threads import one_torch_thread
 from sfumato.evaluate.lpips import Lpips
 from sfumato.evaluate.machine import commit, machine, peak_memory, versions
 from sfumato.evaluate.metrics import psnr, ssim
@@ -21,7 +22,7 @@ from sfumato.kernels.backends import load
 from sfumato.kernels.stages import RenderSettings
 from sfumato.render.render import render
 
-__all__ = ["Evaluation", "ViewScore", "evaluate", "protocol_of", "write_report"]
+__all__ = ["Evaluation", "ViewScore", "evaluate", "plain", "protocol_of", "write_report"]
 
 
 @dataclass(frozen=True)
@@ -80,9 +81,10 @@ def evaluate(
     behind = torch.tensor(background).to(gaussians.means)
     scores = []
     for view in views:
-        image = render(gaussians, view.camera, settings, behind, backend).image
-        distance = lpips(image, view.image) if lpips else None
-        score = ViewScore(view.name, psnr(image, view.image), ssim(image, view.image, backend), distance)
+        with one_torch_thread():
+            image = render(gaussians, view.camera, settings, behind, backend).image
+            similarity = psnr(image, view.image), ssim(image, view.image, backend)
+        score = ViewScore(view.name, *similarity, lpips(image, view.image) if lpips else None)
         on_view(view, image, score)
         scores.append(score)
     return Evaluation(tuple(scores))
@@ -125,7 +127,7 @@ def write_report(
     page links. Raises OSError when the folder cannot be written.
     """
     report = {"test": _test(evaluation), "train": dict(training), "protocol": dict(protocol)}
-    write_text(folder / "report.json", json.dumps(_plain(report), indent=2, allow_nan=False) + "\n")
+    write_text(folder / "report.json", json.dumps(plain(report), indent=2, allow_nan=False) + "\n")
     write_text(folder / "report.md", _page(folder, evaluation, training, protocol, pictures or {}))
 
 
@@ -195,6 +197,7 @@ def _rows(values: Mapping[str, object], prefix: str = "") -> list[str]:
     """One line per value; nested values are named with dots."""
     rows = []
     for key, value in values.items():
+        value = value._asdict() if hasattr(value, "_asdict") else value
         if isinstance(value, Mapping):
             rows += _rows(value, f"{prefix}{key}.")
         else:
@@ -204,7 +207,7 @@ def _rows(values: Mapping[str, object], prefix: str = "") -> list[str]:
 
 def _readable(key: str, value: object) -> str:
     if value is None:
-        return "unknown"
+        return "none"
     if key.endswith("_bytes") and isinstance(value, int):
         return f"{value / 2**30:.2f} GiB"
     if isinstance(value, float):
@@ -218,12 +221,14 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
     """The same value in what JSON knows; numbers that are not finite become null."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
+    if hasattr(value, "_asdict"):  # a NamedTuple
+        return plain(value._asdict())
     if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if value is None or isinstance(value, str | int | bool):

@@ -18,7 +18,7 @@ MARGIN = 0.9  # share of the photographed arc that a swing covers: its ends are 
 
 
 def orbit(cameras: Sequence[Camera], count: int, points: Tensor | None = None) -> list[Camera]:
-    """`count` cameras on a closed path around what `cameras` look at, at their usual distance and height.
+    """`count` cameras on a closed path around what `cameras` look at, standing a little back.
 
     All the way round where photos stand all around, else swinging to and fro where they stand, so that the film
     shows only what was photographed. points (M, 3) tell how far away things are when all cameras look the same way.
@@ -29,7 +29,7 @@ def orbit(cameras: Sequence[Camera], count: int, points: Tensor | None = None) -
     offsets = torch.stack([camera.position.double() for camera in cameras]) - focus
     heights = offsets @ up
     flat = offsets - heights[:, None] * up
-    radius, height = flat.norm(dim=1).median(), heights.median()
+    radius, height = flat.norm(dim=1).quantile(0.75), heights.median()  # a little further back shows more
     ahead = torch.nn.functional.normalize(flat[flat.norm(dim=1).argsort()[len(flat) // 2]], dim=0)
     side = torch.linalg.cross(up, ahead)
     middle, half = _arc(torch.atan2(flat @ side, flat @ ahead))
@@ -55,12 +55,11 @@ def orbit_around(points: Tensor, count: int, up: Tensor, width: int, height: int
         raise InputError(f"an orbit needs points and at least 1 frame; got {len(finite)} points, {count} frames")
     up = torch.nn.functional.normalize(up.double(), dim=0)
     focus = finite.median(dim=0).values
-    slope = math.tan(math.radians(25))
-    distance = 1.3 * _reach(finite, focus) / slope
+    distance = _reach(finite, focus) / math.sin(math.radians(25))
     ahead = torch.linalg.cross(up, torch.eye(3, dtype=torch.float64)[up.abs().argmin()])
     ahead = torch.nn.functional.normalize(ahead, dim=0)
     side = torch.linalg.cross(up, ahead)
-    focal = min(width, height) / 2 / slope
+    focal = min(width, height) / 2 / math.tan(math.radians(25))
     down, along = math.sin(math.radians(15)), math.cos(math.radians(15))
     cameras = []
     for angle in 2 * math.pi * torch.arange(count, dtype=torch.float64) / count:

@@ -14,9 +14,10 @@ from sfumato.core.errors import InputError
 from sfumato.core.files import replacing
 from sfumato.core.gaussians import Gaussians
 from sfumato.core.image import to_uint8, write_image
+from sfumato.core.threads import one_torch_thread
 from sfumato.kernels.stages import RenderSettings
 from sfumato.render.colormap import colorize
-from sfumato.render.render import render
+from sfumato.render.render import Render, render
 
 __all__ = ["PICTURE_SUFFIXES", "VIDEO_SUFFIXES", "depth_range", "fly_through", "write_frames", "write_video"]
 
@@ -41,15 +42,19 @@ def fly_through(
     behind = torch.tensor(background).to(gaussians.means)
     low, high = depth_range(gaussians, cameras, backend) if picture == "depth" else (0.0, 1.0)
     for camera in cameras:
-        seen = render(gaussians, camera, settings, behind, backend)
-        if picture == "color":
-            yield to_uint8(seen.image).cpu()
-            continue
-        if seen.depth is None:
-            raise InputError("depth pictures need RenderSettings(depth=True)")
-        nearness = (1 / seen.depth.clamp(min=1e-9) - 1 / high) / (1 / low - 1 / high)
-        shade = 0.06 + 0.94 * nearness.clamp(0, 1)  # what is far is not quite black, as nothing is
-        yield to_uint8(colorize(shade) / 255 * seen.alpha[..., None]).cpu()
+        with one_torch_thread():
+            seen = render(gaussians, camera, settings, behind, backend)
+            frame = to_uint8(seen.image) if picture == "color" else _shaded(seen, low, high)
+        yield frame.cpu()
+
+
+def _shaded(seen: Render, low: float, high: float) -> Tensor:
+    """(H, W, 3) uint8, the nearness of what is seen."""
+    if seen.depth is None:
+        raise InputError("depth pictures need RenderSettings(depth=True)")
+    nearness = (1 / seen.depth.clamp(min=1e-9) - 1 / high) / (1 / low - 1 / high)
+    shade = 0.06 + 0.94 * nearness.clamp(0, 1)  # what is far is not quite black, as nothing is
+    return to_uint8(colorize(shade) / 255 * seen.alpha[..., None])
 
 
 @torch.no_grad()
@@ -62,7 +67,8 @@ def depth_range(gaussians: Gaussians, cameras: Sequence[Camera], backend: str = 
     for camera in cameras[:: max(1, len(cameras) // 8)]:
         scale = min(1.0, 200 / max(camera.width, camera.height))  # a small picture has the same percentiles
         small = camera.resized(max(1, round(camera.width * scale)), max(1, round(camera.height * scale)))
-        seen = render(gaussians, small, RenderSettings(), backend=backend)
+        with one_torch_thread():
+            seen = render(gaussians, small, RenderSettings(), backend=backend)
         if seen.depth is not None:
             depths.append(seen.depth[seen.alpha > 0.5].flatten())
     values = torch.cat(depths).double() if depths else torch.zeros(0)

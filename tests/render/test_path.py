@@ -97,7 +97,7 @@ def test_orbit_around_points_keeps_them_in_view(seed: int) -> None:
         pixels = seen @ camera.K.T
         pixels = pixels[:, :2] / pixels[:, 2:]
         inside = (pixels >= 0).all(dim=1) & (pixels <= torch.tensor([80, 60])).all(dim=1) & (seen[:, 2] > 0)
-        assert inside.float().mean() > 0.85
+        assert inside.float().mean() > 0.9
         assert camera.position[1] < CENTER[1]  # above: up is -y
 
 
