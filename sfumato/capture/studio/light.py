@@ -39,7 +39,7 @@ def sky_radiance(directions: Array) -> Array:
     height = np.clip(directions[..., 2:], 0, 1)
     glow = np.clip(directions @ SUN.astype(np.float32), 0, 1)[..., None] ** 6
     base = (1 - height) ** 2 * color("e8d3b4") + (1 - (1 - height) ** 2) * color("86abd6")
-    return (0.95 * base + 0.7 * glow * color("ffe2b0")).astype(np.float32)
+    return np.asarray(0.95 * base + 0.7 * glow * color("ffe2b0"), dtype=np.float32)
 
 
 def _spiral(count: int) -> Array:
@@ -114,7 +114,8 @@ def _reached(
     lifted = places[rows] + normals[rows] * np.float32(1.2 / scale)  # clear of the surface's own shadow
     local = turned(lifted, turn.astype(np.float32)) + offset.astype(np.float32)
     cell = np.clip(local[:, :2] * np.float32(scale) + np.float32(cells / 2), 0, cells - 1).astype(np.int64)
-    return rows[local[:, 2] < nearest.ravel()[cell[:, 1] * cells + cell[:, 0]] + 0.6 / scale]
+    blocker = nearest.ravel()[cell[:, 1] * cells + cell[:, 0]]
+    return np.asarray(rows[local[:, 2] < blocker + 0.6 / scale])
 
 
 def illuminate(world: World) -> Lighting:
@@ -136,7 +137,7 @@ def illuminate(world: World) -> Lighting:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for rows, received in pool.map(one, _lights()):  # in order, so that sums round the same on every machine
             total[rows] += received
-    parts = [total[a:b] for a, b in zip(starts[:-1], starts[1:], strict=True)]
+    parts = np.split(total, starts[1:-1])
     count = len(world.patches)
     patches = tuple(part.reshape(*patch.light, 3) for part, patch in zip(parts[2:], world.patches, strict=False))
     balls = tuple(part.reshape(*BALL_GRID, 3) for part in parts[2 + count :])

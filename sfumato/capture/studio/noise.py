@@ -1,11 +1,13 @@
 """Noise and the few functions that turn it into pictures: seeds in, smooth random fields and mixed colors out."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = ["Array", "color", "fractal", "linear_from_srgb", "mix", "profile", "ramp", "step", "turned"]
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating[Any]]
 
 
 def linear_from_srgb(values: Array) -> Array:
@@ -30,7 +32,7 @@ def mix(a: Array, b: Array, amount: Array | float) -> Array:
 def step(low: float, high: float, x: Array) -> Array:
     """0 below `low`, 1 above `high`, a smooth cubic between."""
     t = np.clip((x - low) / (high - low), 0, 1)
-    return (t * t * (3 - 2 * t)).astype(np.float32)
+    return np.asarray(t * t * (3 - 2 * t), dtype=np.float32)
 
 
 def ramp(stops: list[tuple[float, str]], x: Array) -> Array:
@@ -42,7 +44,7 @@ def ramp(stops: list[tuple[float, str]], x: Array) -> Array:
 
 def turned(vectors: Array, matrix: Array) -> Array:
     """(n, 3) `matrix` (3, 3) times each of `vectors` (n, 3), in one thread: photos are already made side by side."""
-    return np.einsum("nj,ij->ni", vectors, matrix)
+    return np.asarray(np.einsum("nj,ij->ni", vectors, matrix))
 
 
 def fractal(
@@ -60,7 +62,7 @@ def fractal(
     phases = rng.random(frequency.shape, dtype=np.float32) * np.float32(2 * np.pi)
     spectrum = (amplitude * np.exp(1j * phases)).astype(np.complex64)
     field = np.fft.irfft2(spectrum, s=(height, width)).astype(np.float32)
-    return (field - field.mean()) / field.std()
+    return np.asarray((field - field.mean()) / field.std())
 
 
 def profile(rng: np.random.Generator, width: int, slope: float = 1.5, coarsest: float = 2.0) -> Array:
@@ -69,4 +71,4 @@ def profile(rng: np.random.Generator, width: int, slope: float = 1.5, coarsest: 
     amplitude = np.where(frequency >= coarsest, np.maximum(frequency, 1e-3) ** -slope, 0)
     spectrum = amplitude * np.exp(2j * np.pi * rng.random(len(frequency)))
     line = np.fft.irfft(spectrum, n=width).astype(np.float32)
-    return (line - line.mean()) / line.std()
+    return np.asarray((line - line.mean()) / line.std())

@@ -121,7 +121,8 @@ def candle(place: Array) -> list[Part]:
 
 def egg_cup(place: Array) -> list[Part]:
     """A glazed ball on a foot of marble."""
-    foot = [(0.062, 0), (0.064, 0.016), (0.040, 0.028), (0.030, 0.07), (0.036, 0.105), (0.052, 0.118), (0.050, 0.130), (0, 0.130)]  # fmt: skip
+    foot = [(0.062, 0), (0.064, 0.016), (0.040, 0.028), (0.030, 0.07), (0.036, 0.105), (0.052, 0.118), (0.050, 0.13)]
+    foot += [(0, 0.13)]
     ball = Ball(place + np.array([0, 0, 0.194]), 0.068, frame_of(np.array([0.2, 0.3, 1])), "glaze")
     return [lathe(foot, "marble", 40, 40).moved(UPRIGHT, place), ball]
 

@@ -13,7 +13,7 @@ def _shuffled(field: Array, cell: np.ndarray, rng: np.random.Generator) -> Array
     shift = rng.integers(0, max(field.shape), (int(cell.max()) + 1, 2))
     y = (np.arange(height)[:, None] + shift[cell, 0]) % height
     x = (np.arange(width)[None, :] + shift[cell, 1]) % width
-    return field[y, x]
+    return np.asarray(field[y, x])
 
 
 def floor(rng: np.random.Generator, texels: int = 1792, tiles: int = 16) -> Array:

@@ -1,4 +1,4 @@
-"""The small pictures: wood, map, glaze, leather, peel and the rest, painted from noise; seeds in, (H, W, 3) linear light out."""
+"""The small pictures: wood, map, glaze, leather, peel and the rest, painted from noise: (H, W, 3) linear light."""
 
 import numpy as np
 
@@ -33,9 +33,9 @@ def _grid(height: int, width: int) -> tuple[Array, Array]:
     return x, y
 
 
-def _line(distance: Array, half_width: float, soft: float) -> Array:
+def _line(distance: Array, half_width: Array | float, soft: float) -> Array:
     """1 on a line, 0 away from it, for the `distance` to its middle."""
-    return 1 - step(half_width - soft, half_width + soft, np.abs(distance))
+    return 1 - step(-soft, soft, np.abs(distance) - half_width)
 
 
 def wood(rng: np.random.Generator, texels: int = 1024, planks: int = 9) -> Array:
@@ -170,8 +170,8 @@ def pages(rng: np.random.Generator, height: int = 96, width: int = 512) -> Array
     return ramp([(-2.5, "6e5634"), (-0.5, "b89a68"), (0.5, "d9c293"), (2.5, "f0e2bd")], lines + 0.25 * spots)
 
 
-def peel(rng: np.random.Generator, tones: tuple[str, str, str, str], height: int = 256, width: int = 512) -> Array:
-    """The skin of a fruit, from its darkest to its lightest of four `tones`: pores, a green shoulder, small scars."""
+def peel(rng: np.random.Generator, tones: tuple[str, ...], height: int = 256, width: int = 512) -> Array:
+    """The skin of a fruit, from the darkest to the lightest of four `tones`: pores, a green shoulder, small scars."""
     blush, pores = fractal(rng, height, width, 1.9, coarsest=1), fractal(rng, height, width, 0.7, coarsest=20)
     _, y = _grid(height, width)
     picture = ramp(list(zip((-2.4, -0.6, 0.6, 2.4), tones, strict=True)), blush + 0.5 * pores)

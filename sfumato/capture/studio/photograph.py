@@ -6,50 +6,30 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
-from sfumato.capture.studio.light import SUN, SUN_COLOR, Lighting, illuminate, sky_radiance
-from sfumato.capture.studio.noise import Array, turned
-from sfumato.capture.studio.still_life import BACKDROP, TABLE, backdrop, still_life
-from sfumato.capture.studio.texture import Texture, bilinear
-from sfumato.capture.studio.visibility import Lens, Sight, barycentric, first_hits
-from sfumato.capture.studio.world import Material, World
+from sfumato.capture.studio.light import illuminate
+from sfumato.capture.studio.noise import Array
+from sfumato.capture.studio.shade import Studio, on_backdrop, radiance, rays, surface_at
+from sfumato.capture.studio.still_life import BACKDROP, backdrop, still_life
+from sfumato.capture.studio.visibility import Lens, Sight, first_hits
 from sfumato.core.camera import Camera
 from sfumato.core.errors import InputError
 
-__all__ = ["Photograph", "Studio", "photograph", "studio"]
+__all__ = ["Photograph", "develop", "lens_of", "photograph", "picture", "studio"]
 
 EXPOSURE = 1.45
-BAND = 1 << 16  # rays shaded together; keeps the arrays in the cache
 
 
 @dataclass(frozen=True, eq=False)
 class Photograph:
     """One photo, and what is true about it at each pixel's center."""
 
-    image: Array  # (H, W, 3) uint8 sRGB
-    depth: Array  # (H, W) float32 along the camera's z, meters; inf where nothing is
-    normal: Array  # (H, W, 3) float32 unit, in the world, towards the camera; 0 where nothing is
+    image: Tensor  # (H, W, 3) uint8 sRGB
+    depth: Tensor  # (H, W) float32 along the camera's z, meters; inf where nothing is
+    normal: Tensor  # (H, W, 3) float32 unit, in the world, towards the camera; 0 where nothing is
     camera: Camera
-
-
-@dataclass(frozen=True, eq=False)
-class Studio:
-    """A lit scene."""
-
-    world: World
-    lighting: Lighting
-    hills: Texture
-
-
-@dataclass(frozen=True)
-class _Surface:
-    """The n points to be shaded."""
-
-    u: Array  # (n,) into the material's texture
-    v: Array
-    normal: Array  # (n, 3) unit, towards the camera
-    light: Array  # (n, 3) what a white matte surface would send back
-    tint: Array | float  # (n, 3)
 
 
 @lru_cache(maxsize=2)
@@ -71,10 +51,11 @@ def photograph(camera: Camera, samples: int = 4, seed: int = 0) -> Photograph:
     truth = lens_of(camera, 1)
     sight = first_hits(scene.world, truth)
     depth, normal = _truth(scene, truth, sight)
-    return Photograph(picture(scene, camera, samples), depth, normal, camera)
+    image = picture(scene, camera, samples)
+    return Photograph(torch.from_numpy(image), torch.from_numpy(depth), torch.from_numpy(normal), camera)
 
 
-def picture(scene: Studio, camera: Camera, samples: int = 4) -> Array:
+def picture(scene: Studio, camera: Camera, samples: int = 4) -> NDArray[np.uint8]:
     """(H, W, 3) uint8: the photo alone."""
     side = round(samples**0.5)
     if side * side != samples or not 1 <= side <= 4:
@@ -85,11 +66,11 @@ def picture(scene: Studio, camera: Camera, samples: int = 4) -> Array:
     return develop(mean)
 
 
-def develop(light: Array) -> Array:
+def develop(light: Array) -> NDArray[np.uint8]:
     """Linear light to uint8 sRGB: a film-like shoulder keeps highlights from clipping hard (Hejl 2010)."""
     x = np.maximum(EXPOSURE * light * 0.75 - 0.004, 0)
     film = x * (6.2 * x + 0.5) / (x * (6.2 * x + 1.7) + 0.06)  # sRGB is included in the curve
-    return (np.clip(film, 0, 1) * 255 + 0.5).astype(np.uint8)
+    return np.asarray(np.clip(film, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
 def lens_of(camera: Camera, side: int) -> Lens:
@@ -100,191 +81,13 @@ def lens_of(camera: Camera, side: int) -> Lens:
     return Lens(viewmat[:3, :3], viewmat[:3, 3], grid, camera.width * side, camera.height * side)
 
 
-def radiance(scene: Studio, lens: Lens, sight: Sight) -> Array:
-    """(height * width, 3) linear light along every ray of `lens`."""
-    ids, depth = sight.ids.ravel(), sight.depth.ravel()
-    light = np.empty((len(ids), 3), dtype=np.float32)
-    for start in range(0, len(ids), BAND):
-        cells = np.arange(start, min(start + BAND, len(ids)))
-        light[cells] = _shade(scene, lens, sight, cells, ids[cells], depth[cells])
-    return light
-
-
-def _rays(lens: Lens, cells: np.ndarray) -> tuple[Array, Array]:
-    """The camera's position (3,) and the directions (n, 3), as long as they are at depth 1, of `cells` (n,)."""
-    y, x = np.divmod(cells, lens.width)
-    local = np.stack(
-        [
-            (x + 0.5 - lens.grid[0, 2]) / lens.grid[0, 0],
-            (y + 0.5 - lens.grid[1, 2]) / lens.grid[1, 1],
-            np.ones(len(cells)),
-        ],
-        axis=1,
-    )
-    return -lens.rotation.T @ lens.offset, turned(local, lens.rotation.T).astype(np.float32)
-
-
-def _shade(scene: Studio, lens: Lens, sight: Sight, cells: np.ndarray, ids: np.ndarray, depth: Array) -> Array:
-    eye, directions = _rays(lens, cells)
-    light = np.empty((len(cells), 3), dtype=np.float32)
-    nothing = np.flatnonzero(ids < 0)
-    light[nothing] = _far(scene, eye, directions[nothing], lens.grid[0, 0])
-    materials = list(scene.world.materials.values())
-    kind = np.where(ids < 0, -1, scene.world.material_of[ids])
-    for number in np.unique(kind[ids >= 0]):
-        rows = np.flatnonzero(kind == number)
-        surface = surface_at(scene, lens, sight, cells[rows], ids[rows], depth[rows])
-        material = materials[number]
-        light[rows] = _reflect(scene, material, surface, eye, directions[rows], depth[rows], lens.grid[0, 0])
-    return light
-
-
-def surface_at(scene: Studio, lens: Lens, sight: Sight, cells: np.ndarray, ids: np.ndarray, depth: Array) -> _Surface:
-    """What the rays `cells` (n,) meet on triangles, patches and balls `ids` (n,) at `depth` (n,)."""
-    world = scene.world
-    facets, faces = len(world.corners), len(world.faces)
-    parts: list[tuple[np.ndarray, _Surface]] = []
-    y, x = np.divmod(cells, lens.width)
-    eye, directions = _rays(lens, cells)
-    rows = np.flatnonzero(ids < faces)
-    if len(rows):
-        b1, b2 = barycentric(sight, ids[rows], x[rows], y[rows])
-        parts.append((rows, _on_triangles(scene, ids[rows], b1, b2, directions[rows])))
-    for k in np.unique(ids[(ids >= faces)]):
-        rows = np.flatnonzero(ids == k)
-        if k < facets:
-            b1, b2 = barycentric(sight, ids[rows], x[rows], y[rows])
-            parts.append((rows, _on_patch(scene, int(k) - faces, b1, b2, directions[rows])))
-        else:
-            points = eye + depth[rows, None] * directions[rows]
-            parts.append((rows, _on_ball(scene, int(k) - facets, points.astype(np.float32))))
-    if len(parts) == 1:
-        return parts[0][1]
-    joined = {
-        name: np.empty((len(ids), *([] if name in "uv" else [3])), dtype=np.float32)
-        for name in ("u", "v", "normal", "light", "tint")
-    }
-    for rows, part in parts:
-        for name, values in joined.items():
-            values[rows] = getattr(part, name)
-    return _Surface(**joined)
-
-
-def _on_triangles(scene: Studio, ids: np.ndarray, b1: Array, b2: Array, directions: Array) -> _Surface:
-    world, lighting = scene.world, scene.lighting
-    corner = world.faces[ids]
-    shares = (1 - b1 - b2)[:, None], b1[:, None], b2[:, None]
-
-    def between(values: Array) -> Array:
-        return shares[0] * values[corner[:, 0]] + shares[1] * values[corner[:, 1]] + shares[2] * values[corner[:, 2]]
-
-    normal = between(world.normals)
-    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
-    behind = np.einsum("ni,ni->n", normal, directions)[:, None] > 0
-    front, back = between(lighting.front), between(lighting.back)
-    through = np.array([material.translucent for material in world.materials.values()], dtype=np.float32)
-    share = through[world.material_of[ids]][:, None] * np.array([0.95, 1.0, 0.55], dtype=np.float32)
-    near, far = np.where(behind, back, front), np.where(behind, front, back)
-    uv = between(world.uv)
-    light = (1 - 0.5 * share) * near + share * far
-    return _Surface(uv[:, 0], uv[:, 1], np.where(behind, -normal, normal), light, between(world.tint))
-
-
-def _on_patch(scene: Studio, number: int, u: Array, v: Array, directions: Array) -> _Surface:
-    patch = scene.world.patches[number]
-    normal = np.cross(patch.e1, patch.e2).astype(np.float32)
-    normal = normal / np.linalg.norm(normal)
-    facing = np.where((directions @ normal)[:, None] > 0, -normal, normal)
-    lights = scene.lighting.patches[number]
-    margin = 0.5 / lights.shape[1]  # the light does not wrap around as textures do
-    light = bilinear(lights, np.clip(u, margin, 1 - margin), v)
-    u0, v0, u1, v1 = patch.uv
-    return _Surface(u0 + (u1 - u0) * u, v0 + (v1 - v0) * v, facing, light, 1.0)
-
-
-def _on_ball(scene: Studio, number: int, points: Array) -> _Surface:
-    ball = scene.world.balls[number]
-    normal = (points - ball.center.astype(np.float32)) / np.float32(ball.radius)
-    own = turned(normal, ball.rotation.T)
-    u = np.arctan2(own[:, 1], own[:, 0]) / np.float32(2 * np.pi) % 1
-    v = np.arcsin(np.clip(own[:, 2], -1, 1)) / np.float32(np.pi) + np.float32(0.5)
-    return _Surface(u, v, normal, bilinear(scene.lighting.balls[number], u, v), 1.0)
-
-
-def _reflect(
-    scene: Studio, material: Material, at: _Surface, eye: Array, directions: Array, depth: Array, focal: float
-) -> Array:
-    """(n, 3) light that leaves the surface towards the camera: matte, mirrored and the sun's highlight."""
-    length = np.linalg.norm(directions, axis=1)
-    cosine = -np.einsum("ni,ni->n", at.normal, directions) / length
-    footprint = depth / (focal * material.texel * np.sqrt(np.clip(cosine, 0.05, 1)))
-    paint = material.texture.at(at.u, at.v, footprint) * at.tint
-    if not material.gloss:
-        return paint * at.light
-    mirrored = directions / length[:, None] + 2 * cosine[:, None] * at.normal
-    fresnel = material.gloss + (1 - material.gloss) * np.clip(1 - cosine, 0, 1) ** 5 * (
-        0.25 if material.sharpness < 100 else 0.8
-    )
-    open_to_light = np.clip(at.light.mean(axis=1, keepdims=True) / 0.55, 0, 1)
-    points = eye.astype(np.float32) + depth[:, None] * directions
-    shine = _surroundings(scene, points, mirrored, material.sharpness)
-    lobe = np.exp(material.sharpness * (mirrored @ SUN.astype(np.float32) - 1)) * material.sharpness / 12
-    shine = shine * (0.35 + 0.65 * open_to_light) + lobe[:, None] * SUN_COLOR * open_to_light**2
-    if material.metal:
-        return paint * (fresnel[:, None] * shine + 0.30 * at.light)
-    return paint * at.light * (1 - fresnel[:, None]) + fresnel[:, None] * shine
-
-
-def _surroundings(scene: Studio, points: Array, directions: Array, sharpness: float) -> Array:
-    """(n, 3) what a reflection shows: sky, hills, table and floor without the objects between, blurred."""
-    blur = 4 if sharpness > 200 else 6
-    up = directions[:, 2]
-    elevation = np.arcsin(np.clip(up, -1, 1))
-    radius, low, high = BACKDROP
-    v = (np.tan(np.clip(elevation, -0.6, 0.6)) * radius + 1.2 - low) / (high - low)
-    u = np.arctan2(directions[:, 1], directions[:, 0]) / np.float32(2 * np.pi) % 1
-    hills = bilinear(scene.hills.levels[blur], u, v)
-    far = hills + (sky_radiance(directions) - hills) * np.clip((up - 0.35) / 0.2, 0, 1)[:, None]
-    height, reach = TABLE
-    travel = (points[:, 2] - height) / np.maximum(-up, 1e-3)
-    place = points[:, :2] + travel[:, None] * directions[:, :2]
-    table, floor = scene.world.materials["wood"].texture, scene.world.materials["floor"].texture
-    on_table = bilinear(
-        table.levels[blur - 1], np.clip(place[:, 0] / (2 * reach) + 0.5, 0, 1), place[:, 1] / (2 * reach) + 0.5
-    )
-    on_floor = np.broadcast_to(floor.levels[-1].mean(axis=(0, 1)), on_table.shape)
-    inside = np.clip((reach - np.linalg.norm(place, axis=1)) / 0.06 + 0.5, 0, 1)[:, None]
-    below = on_floor + (on_table - on_floor) * inside
-    share = np.clip(-up / 0.06 + 0.2, 0, 1)[:, None]
-    return far + (0.8 * below - far) * share
-
-
-def _far(scene: Studio, eye: Array, directions: Array, focal: float) -> Array:
-    """(n, 3) the painted hills, a cylinder around the terrace, and the sky above them."""
-    radius, low, high = BACKDROP
-    travel, height = _cylinder(eye, directions)
-    place = eye + travel[:, None] * directions
-    u = (np.arctan2(place[:, 1], place[:, 0]) / (2 * np.pi) % 1).astype(np.float32)
-    v = ((height - low) / (high - low)).astype(np.float32)
-    texel = 2 * np.pi * radius / scene.hills.levels[0].shape[1]
-    return scene.hills.at(u, np.clip(v, 0, 1), travel / (focal * texel))
-
-
-def _cylinder(eye: Array, directions: Array) -> tuple[Array, Array]:
-    """Depth and height (n,) at which rays from inside meet the backdrop's cylinder."""
-    a = (directions[:, :2].astype(np.float64) ** 2).sum(axis=1)
-    b = directions[:, :2] @ eye[:2]
-    travel = (np.sqrt(b * b + a * (BACKDROP[0] ** 2 - eye[:2] @ eye[:2])) - b) / np.maximum(a, 1e-12)
-    return travel, eye[2] + travel * directions[:, 2]
-
-
 def _truth(scene: Studio, lens: Lens, sight: Sight) -> tuple[Array, Array]:
     """Depth (H, W) and normals (H, W, 3) of the rays of `lens`; the sky above the painted hills is nothing."""
     depth, normal = sight.depth.ravel().copy(), np.zeros((sight.ids.size, 3), dtype=np.float32)
     ids = sight.ids.ravel()
-    eye, directions = _rays(lens, np.arange(len(ids)))
+    eye, directions = rays(lens, np.arange(len(ids)))
     rows = np.flatnonzero(ids < 0)
-    travel, height = _cylinder(eye, directions[rows])
+    travel, height = on_backdrop(eye, directions[rows])
     painted = (height >= BACKDROP[1]) & (height <= BACKDROP[2])
     depth[rows[painted]] = travel[painted]
     place = eye + travel[:, None] * directions[rows]

@@ -69,7 +69,7 @@ def fallen_petals(rng: np.random.Generator, center: Array, count: int) -> list[M
     parts: list[Mesh] = []
     for k in range(count):
         angle, radius = rng.uniform(0, 2 * np.pi), rng.uniform(0.12, 0.36)
-        base = center + (radius * np.cos(angle), radius * np.sin(angle), 0.006)
+        base = center + np.array([radius * np.cos(angle), radius * np.sin(angle), 0.006])
         if np.hypot(*base[:2]) > 0.55:
             continue
         direction = np.array([*rng.normal(size=2), 0.1])
@@ -83,13 +83,14 @@ def fallen_petals(rng: np.random.Generator, center: Array, count: int) -> list[M
 
 def shrub(rng: np.random.Generator) -> list[Mesh]:
     """A clipped bush in a clay pot, on the floor at the origin."""
-    outline = [(0, 0.01), (0.15, 0), (0.16, 0.02), (0.21, 0.28), (0.20, 0.32), (0.245, 0.34), (0.25, 0.40), (0.22, 0.40), (0.21, 0.37)]  # fmt: skip
+    outline = [(0, 0.01), (0.15, 0), (0.16, 0.02), (0.21, 0.28), (0.20, 0.32), (0.245, 0.34), (0.25, 0.40)]
+    outline += [(0.22, 0.40), (0.21, 0.37)]
     parts = [lathe(outline, "clay", 40, 30), lathe([(0.215, 0.375), (0.1, 0.385), (0, 0.38)], "soil", 24, 5)]
     parts.append(tube(np.array([[0, 0, 0.36], [0.01, 0.01, 0.5], [0, 0, 0.66]]), 0.022, "bark", 8))
     for _ in range(480):
         out = rng.normal(size=3)
         out /= np.linalg.norm(out)
-        base = 0.72 * UP + out * (0.31, 0.31, 0.30) * rng.uniform(0.70, 1.0)
+        base = 0.72 * UP + 0.31 * out * rng.uniform(0.70, 1.0)
         tint = mix(color("7fa060"), color("d8e094"), float(rng.random()))
         size = rng.uniform(0.07, 0.115)
         parts.append(

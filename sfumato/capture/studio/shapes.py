@@ -21,7 +21,7 @@ class Mesh:
     material: str
     tint: Array  # (V, 3) multiplies the texture
 
-    def moved(self, rotation: Array, offset: Sequence[float]) -> "Mesh":
+    def moved(self, rotation: Array, offset: Array) -> "Mesh":
         """The mesh turned by `rotation` (3, 3), then shifted by `offset` (3,)."""
         turn = np.asarray(rotation, dtype=np.float32)
         vertices = self.vertices @ turn.T + np.asarray(offset, dtype=np.float32)
@@ -90,7 +90,8 @@ def _smooth(corners: Array, count: int) -> Array:
     i = np.minimum(t.astype(int), len(corners) - 2)
     f = (t - i)[:, None]
     p0, p1, p2, p3 = padded[i], padded[i + 1], padded[i + 2], padded[i + 3]
-    return 0.5 * (2 * p1 + f * (p2 - p0 + f * (2 * p0 - 5 * p1 + 4 * p2 - p3 + f * (3 * p1 - p0 - 3 * p2 + p3))))
+    cubic = p2 - p0 + f * (2 * p0 - 5 * p1 + 4 * p2 - p3 + f * (3 * p1 - p0 - 3 * p2 + p3))
+    return np.asarray(p1 + 0.5 * f * cubic)
 
 
 def lathe(
@@ -105,8 +106,8 @@ def lathe(
     `along` above 0 rounds the corners off with that many rings; 0 keeps each edge sharp. Texture: u goes `repeat`
     times around, v along the profile by length.
     """
-    outline = np.array(corners, dtype=np.float64)
-    outline = _smooth(outline, along) if along else np.repeat(outline, 2, axis=0)[1:-1]
+    given = np.array(corners, dtype=np.float64)
+    outline = _smooth(given, along) if along else np.repeat(given, 2, axis=0)[1:-1]
     lengths = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(outline, axis=0), axis=1))])
     angle = np.linspace(0, 2 * np.pi, around + 1)
     points = np.stack(

@@ -22,7 +22,8 @@ def bilinear(picture: Array, u: Array, v: Array) -> Array:
     y1 = np.minimum(top.astype(np.int64) + 1, height - 1) * width
     flat = picture.reshape(height * width, -1)
     upper = flat[y0 + x0] * (1 - fx) + flat[y0 + x1] * fx
-    return upper * (1 - fy) + (flat[y1 + x0] * (1 - fx) + flat[y1 + x1] * fx) * fy
+    lower = flat[y1 + x0] * (1 - fx) + flat[y1 + x1] * fx
+    return np.asarray(upper + fy * (lower - upper))
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Texture:
     @classmethod
     def of(cls, picture: Array) -> "Texture":
         """All halvings of `picture` (H, W, 3) down to 2 texels a side."""
-        levels = [np.ascontiguousarray(picture, dtype=np.float32)]
+        levels: list[Array] = [np.ascontiguousarray(picture, dtype=np.float32)]
         while min(levels[-1].shape[:2]) >= 4:
             p = levels[-1]
             p = p[: p.shape[0] // 2 * 2, : p.shape[1] // 2 * 2]

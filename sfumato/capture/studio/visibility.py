@@ -87,8 +87,8 @@ def _bounds(
     w = (*w, fourth[2])
     nearest, farthest = np.minimum.reduce(w), np.maximum.reduce(w)
     low, high = np.empty((2, len(nearest)), dtype=np.int64), np.empty((2, len(nearest)), dtype=np.int64)
-    for axis, (h, more, limit) in enumerate(((x, fourth[0], lens.width), (y, fourth[1], lens.height))):
-        cells = [a / np.maximum(b, CLOSEST) for a, b in zip((*h, more), w, strict=True)]
+    for axis, (three, more, limit) in enumerate(((x, fourth[0], lens.width), (y, fourth[1], lens.height))):
+        cells = [a / np.maximum(b, CLOSEST) for a, b in zip((*three, more), w, strict=True)]
         low[axis] = np.clip(np.floor(np.minimum.reduce(cells) - 0.501), 0, limit)
         high[axis] = np.clip(np.ceil(np.maximum.reduce(cells) + 0.501), 0, limit)
         around = nearest < CLOSEST  # reaches behind the camera: may cover anything
@@ -110,6 +110,8 @@ def _draw_triangles(buffer: np.ndarray, facets: _Facets, count: int, lens: Lens)
     """
     low, high = facets.low[:, :count], facets.high[:, :count]
     seen = np.flatnonzero((high > low).all(axis=0))
+    if not len(seen):
+        return
     low, high = low[:, seen], high[:, seen]
     limit = np.array([[lens.width], [lens.height]])
     size = np.minimum(SIZES[np.searchsorted(SIZES, high - low)], limit)
@@ -208,9 +210,9 @@ def first_hits(world: World, lens: Lens, shadows: bool = False) -> Sight:
             _draw_patch(buffer, facets, count + k, patch.round, lens)
     for k, ball in enumerate(world.balls):
         _draw_ball(buffer, lens.place(ball.center), ball.radius, len(world.corners) + k, lens)
-    buffer = buffer.reshape(lens.height, lens.width)
-    ids = np.where(buffer == NOTHING, -1, buffer & 0xFFFFFFFF).astype(np.int32)
-    depth = (buffer >> 32).astype(np.int32).view(np.float32)
+    keys = buffer.reshape(lens.height, lens.width)
+    ids = np.where(keys == NOTHING, -1, keys & 0xFFFFFFFF).astype(np.int32)
+    depth = (keys >> 32).astype(np.int32).view(np.float32)
     return Sight(ids, np.where(ids < 0, np.float32(np.inf), depth), facets.linear)
 
 

@@ -20,7 +20,7 @@ DIAGONAL_35MM = 43.266615  # millimeters; equivalent focal lengths compare diago
 
 
 def phone_walk(count: int = 36, width: int = 480, height: int = 360, seed: int = 0) -> list[Camera]:
-    """`count` cameras of somebody walking once around the table, the phone now higher, now lower, never quite steady."""
+    """`count` cameras of a walk once around the table, the phone now higher, now lower, never quite steady."""
     rng = np.random.default_rng([seed, 200])
     focal = FOCAL_35MM / DIAGONAL_35MM * float(np.hypot(width, height))
     cameras = []

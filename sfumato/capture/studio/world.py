@@ -54,7 +54,8 @@ class World:
         points = np.concatenate([vertices, np.array(quads).reshape(-1, 3)], dtype=np.float64)
         quad_rows = len(vertices) + np.arange(3 * len(patches)).reshape(-1, 3)
         material_of = [np.full(len(mesh.faces), number[mesh.material]) for mesh in meshes]
-        material_of += [np.array([number[part.material] for part in (*patches, *balls)], dtype=np.int64)]
+        material_of.append(np.array([number[patch.material] for patch in patches], dtype=np.int64))
+        material_of.append(np.array([number[ball.material] for ball in balls], dtype=np.int64))
         return cls(
             vertices,
             np.concatenate([mesh.normals for mesh in meshes]),
