@@ -19,6 +19,7 @@ from sfumato.cli.journal import Journal
 from sfumato.core.errors import InputError
 from sfumato.core.files import write_text
 from sfumato.core.gaussians import Gaussians
+from sfumato.core.progress import Progress
 from sfumato.core.scene import Scene, View
 from sfumato.evaluate import Evaluation, ViewScore, evaluate, write_report
 from sfumato.evaluate.compare import picture_name, write_comparison
@@ -34,6 +35,7 @@ __all__ = ["REPORT", "Trained", "check_output", "clear", "load", "prepare", "sco
 
 REPORT = ("report.json", "report.md", "compare")
 RUN = ("splat.ply", *REPORT, "log.jsonl", "config.json")
+MOMENT = 1.5  # seconds
 SPARE = 200 * 2**20  # bytes on the disk, besides the splat, for pictures and the log
 
 
@@ -103,11 +105,18 @@ def load(source: Path, downscale: float = 1.0, holdout: int = 8) -> Scene:
 
 
 def prepare(backend: str) -> None:
-    """Compile what the backend needs, showing progress where that takes time."""
-    function: Callable[[object], None] | None = getattr(backends.load(backend), "prepare", None)
-    if function is not None:
-        with Stages() as progress:
-            function(progress)
+    """Compile what the backend needs, showing progress when that takes more than a moment."""
+    function: Callable[[Progress], None] | None = getattr(backends.load(backend), "prepare", None)
+    if function is None:
+        return
+    began = perf_counter()
+    with Stages() as stages:
+
+        def patient(stage: str, done: int, total: int) -> None:
+            if perf_counter() - began > MOMENT:
+                stages(stage, done, total)
+
+        function(patient)
 
 
 def train_and_report(

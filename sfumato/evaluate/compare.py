@@ -40,8 +40,8 @@ def compare(view: View, image: Tensor, score: ViewScore) -> Image.Image:
     rendered = image.detach().clamp(0, 1).cpu()
     error = (rendered - view.image.to(rendered) / 255).square().mean(dim=2).sqrt()
     panels = [_panel(view.image), _panel(to_uint8(rendered)), _panel(colorize(error / FULL_ERROR))]
-    scores = f"PSNR {score.psnr:.2f} dB    SSIM {score.ssim:.4f}"
-    scores += "" if score.lpips is None else f"    LPIPS {score.lpips:.4f}"
+    scores = f"{score.psnr:.2f} dB   SSIM {score.ssim:.4f}"
+    scores += "" if score.lpips is None else f"   LPIPS {score.lpips:.4f}"
     captions = [("photo", view.name), ("render", scores), ("error", "")]
     return _join(panels, captions)
 
@@ -61,6 +61,8 @@ def _panel(pixels: Tensor) -> Image.Image:
 def _join(panels: list[Image.Image], captions: list[tuple[str, str]]) -> Image.Image:
     width, height = panels[0].size
     size = min(22, max(13, width // 22))  # pixels, of the letters
+    while size > 11 and _length("   ".join(captions[1]), size) > width:
+        size -= 1
     line = round(1.5 * size)
     sheet = Image.new("RGB", (3 * width + 2 * GAP + 2 * MARGIN, height + line + 2 * MARGIN), PAPER)
     draw = ImageDraw.Draw(sheet)
@@ -74,6 +76,11 @@ def _join(panels: list[Image.Image], captions: list[tuple[str, str]]) -> Image.I
         draw.text((left + indent, top), _shortened(draw, note, font, width - indent), FAINT, font)
     _legend(sheet, draw, font, MARGIN + 2 * (width + GAP) + width, top)
     return sheet
+
+
+def _length(text: str, size: int) -> float:
+    """Pixels that the text is wide."""
+    return ImageFont.load_default(size).getlength(text)
 
 
 def _shortened(
