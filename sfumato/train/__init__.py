@@ -2,6 +2,7 @@
 
 from sfumato.train.config import TrainConfig
 from sfumato.train.initialize import initialize
+from sfumato.train.planning import plan_steps
 from sfumato.train.trainer import Progressed, train
 
-__all__ = ["Progressed", "TrainConfig", "initialize", "train"]
+__all__ = ["Progressed", "TrainConfig", "initialize", "plan_steps", "train"]

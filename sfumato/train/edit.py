@@ -32,7 +32,9 @@ class Edit:
             check_shape("fresh", self.fresh, ("N",), N=N)
         unknown = [name for name in self.forget if name not in Gaussians.names()]
         if unknown:
-            raise InputError(f"forget must name fields of Gaussians ({' '.join(Gaussians.names())}); got {unknown[0]!r}")
+            raise InputError(
+                f"forget must name fields of Gaussians ({' '.join(Gaussians.names())}); got {unknown[0]!r}"
+            )
 
     def carry(self, rows: Gaussians) -> Gaussians:
         """What the optimizer kept for each old row, brought to the new ones: rows[parents] * ~fresh.

@@ -32,7 +32,9 @@ def initialize(
     """
     usable = torch.isfinite(points.xyz).all(dim=1).nonzero()[:, 0]
     if len(usable) == 0:
-        raise InputError("points must hold at least one finite point to start from; got none; run structure from motion")
+        raise InputError(
+            "points must hold at least one finite point to start from; got none; run structure from motion"
+        )
     if max_gaussians is not None and len(usable) > max_gaussians:
         chosen = torch.randperm(len(usable), generator=torch.Generator().manual_seed(seed))[:max_gaussians]
         usable = usable[chosen.sort().values]

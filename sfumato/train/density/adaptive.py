@@ -25,14 +25,15 @@ class Adaptive:
     name: Literal["adaptive"] = "adaptive"
     threshold: float = 2e-4  # mean gradient in normalized device units from which a Gaussian is too coarse
     probe: Literal["signed", "absolute"] = "signed"  # absolute wants a threshold of 4e-4 (Ye et al. 2024)
-    every: int = 100  # steps between edits: a mean gradient needs that many photos, however long the training
+    every: float = 0.025  # between edits; the paper: 100 of 30 000 steps
     start_at: float = 0.1  # the paper: 500 of 30 000 steps
     stop_at: float = 0.5  # no growth after this; pruning goes on
+    full_at: float = 0.1  # until then room under the cap is given out evenly over time
     clone_below: float = 0.01  # of the extent: smaller Gaussians are cloned, larger ones split
     split_shrink: float = 1.6  # both halves are this much smaller
     prune_opacity: float = 0.005  # fainter Gaussians go
     prune_scale: float = 0.1  # of the extent: larger Gaussians go, ...
-    prune_scale_from: float = 0.5  # ... from this time on (the paper: after the first reset)
+    prune_scale_from: float = 2.0  # ... from this time on (the paper: after the first reset)
     clamp_scale: float = 1.0  # of the extent: none may be larger
     resets: tuple[float, ...] = ()  # when opacities fall to FADED; the paper: every 3000 of 30 000 steps
     opacity: float = 0.1
@@ -52,6 +53,7 @@ class _Control:
         self.resets = {max(1, round(time * span.steps)) for time in settings.resets}
         self.gradient = torch.zeros(0)  # (N,) sum of the gradients' lengths over the photos that saw a Gaussian
         self.seen = torch.zeros(0)  # (N,) how many did
+        self.first = 0  # Gaussians before the first edit
 
     def penalty(self, gaussians: Gaussians) -> None:
         """See `Strategy.penalty`: there is none."""
@@ -72,7 +74,7 @@ class _Control:
         """See `Strategy.edit`."""
         time = step / self.span.steps
         edit = None
-        if step % self.settings.every == 0 and time >= self.settings.start_at:
+        if self.span.is_due(step, self.settings.every) and time >= self.settings.start_at:
             edit = self._densify_and_prune(time, gaussians)
             self.gradient, self.seen = torch.zeros(0), torch.zeros(0)
         if step in self.resets:
@@ -85,7 +87,7 @@ class _Control:
         alive = ~self._dead(time, gaussians, log_largest)
         coarse = torch.zeros_like(alive)
         if time < self.settings.stop_at:
-            coarse = self._coarsest(alive)
+            coarse = self._coarsest(alive, self._allowed(time, len(gaussians)))
         large = log_largest > math.log(self.settings.clone_below * self.span.extent)
         halves = (coarse & large).nonzero()[:, 0].repeat(2)
         clones = (coarse & ~large).nonzero()[:, 0]
@@ -106,11 +108,18 @@ class _Control:
         faint = gaussians.logit_opacities < math.log(prune_opacity / (1 - prune_opacity))
         return faint | (log_largest > math.log(limit * self.span.extent)) | ~gaussians.finite
 
-    def _coarsest(self, alive: Tensor) -> Tensor:
+    def _allowed(self, time: float, count: int) -> int:
+        """How many Gaussians there may be: growing evenly from those at first to the cap at full_at."""
+        self.first = self.first or count
+        start, full = self.settings.start_at, self.settings.full_at
+        grown = min(1.0, (time - start + self.settings.every) / max(full - start + self.settings.every, 1e-9))
+        return int(self.first + (self.span.max_gaussians - self.first) * grown)
+
+    def _coarsest(self, alive: Tensor, allowed: int) -> Tensor:
         """(N,) True for Gaussians to be divided: all above the threshold, or as many of the worst as there is room."""
         mean = (self.gradient / self.seen.clamp(min=1)).nan_to_num_(0, 0, 0)
         coarse = alive & (mean >= self.settings.threshold)
-        room = max(0, self.span.max_gaussians - int(alive.sum()))  # both clone and split add one
+        room = max(0, allowed - int(alive.sum()))  # both clone and split add one
         if int(coarse.sum()) > room:
             worst = torch.where(coarse, mean, -1).argsort(descending=True, stable=True)[:room]
             coarse = torch.zeros_like(coarse).index_fill_(0, worst, True)

@@ -18,6 +18,7 @@ __all__ = ["MCMC", "divided"]
 
 MOST_COPIES = 51  # of one Gaussian in one edit (code of Kheradmand et al. 2024)
 MIN_OPACITY, MAX_OPACITY = 0.005, 1 - 1e-6  # what a divided Gaussian keeps
+USUAL_EXTENT = 5.0  # world units, of the paper's scenes: noise and penalty are as there in such a scene
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,12 @@ class MCMC:
     """Settings of the Markov chain; times are shares of the training, 0 to 1."""
 
     name: Literal["mcmc"] = "mcmc"
-    every: int = 100  # steps between relocations and growth
+    every: float = 0.025  # between relocations; the paper: 100 of 30 000 steps, and then growth is 0.05
     start_at: float = 0.02  # the paper: 500 of 30 000 steps
     stop_at: float = 0.83  # the paper: 25 000 of 30 000 steps
-    growth: float = 0.05  # new Gaussians per edit, relative to those there are
+    growth: float = 0.15  # new Gaussians per edit, relative to those there are
     dead_opacity: float = 0.005  # fainter Gaussians are relocated
-    noise: float = 80.0  # 5e5 times the rate of means, 1.6e-4: std of the first steps' noise, see _shaken
+    noise: float = 80.0  # 5e5 times the rate of means, 1.6e-4
     noise_end: float = 0.01  # its share at the end, as the rate of means falls
     opacity_penalty: float = 0.01  # lambda_o and lambda_Sigma of Eq. 8
     scale_penalty: float = 0.01
@@ -53,7 +54,8 @@ class _Chain:
     def penalty(self, gaussians: Gaussians) -> Tensor:
         """See `Strategy.penalty`: the last two terms of Eq. 8, as means as in the authors' code."""
         opacity = self.settings.opacity_penalty * gaussians.opacities.mean()
-        return opacity + self.settings.scale_penalty * gaussians.scales.mean()
+        size = gaussians.scales.mean() * (USUAL_EXTENT / self.span.extent)
+        return opacity + self.settings.scale_penalty * size
 
     def observe(self, camera: Camera, splats: Splats) -> None:
         """See `Strategy.observe`: nothing to see."""
@@ -62,20 +64,21 @@ class _Chain:
         """See `Strategy.edit`."""
         time = step / self.span.steps
         edit = Edit(replace(gaussians, means=self._shaken(time, gaussians)))
-        if step % self.settings.every == 0 and self.settings.start_at <= time < self.settings.stop_at:
+        due = self.span.is_due(step, self.settings.every)
+        if due and self.settings.start_at <= time < self.settings.stop_at:
             edit = self._relocated_and_grown(edit.gaussians)
         return edit
 
     def _shaken(self, time: float, gaussians: Gaussians) -> Tensor:
         """(N, 3) means with the noise of Eq. 7: strong for faint Gaussians, none for opaque ones.
 
-        Its scale is that of the authors' code, noise * extent * covariance @ normal, which goes with the cube of the
-        unit of length.
+        The authors' code moves a mean by noise * extent * covariance @ normal, a length cubed; to make it a length
+        the extent is replaced by USUAL_EXTENT^2 / extent.
         """
         faint = (gaussians.logit_opacities < math.log(0.1 / 0.9)).nonzero()[:, 0]  # the gate of others is below 1e-4
         opacities = gaussians.logit_opacities[faint].sigmoid()
         gates = torch.sigmoid(100 * (self.settings.dead_opacity - opacities))
-        strength = self.settings.noise * self.span.extent * self.settings.noise_end**time
+        strength = self.settings.noise * USUAL_EXTENT**2 / self.span.extent * self.settings.noise_end**time
         normal = torch.randn(len(faint), 3, generator=self.random)
         axes = matrix_from_quaternion(gaussians.quats.index_select(0, faint))
         variances = gaussians.log_scales.index_select(0, faint).mul(2).exp_()

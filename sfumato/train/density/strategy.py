@@ -22,6 +22,10 @@ class Span:
     max_gaussians: int  # the hard cap
     seed: int
 
+    def is_due(self, step: int, every: float) -> bool:
+        """True for the step that completes another share `every` of the training."""
+        return int(step / self.steps / every + 1e-9) > int((step - 1) / self.steps / every + 1e-9)
+
 
 class Strategy(Protocol):
     """The running state of a density; the trainer calls the three functions once per step, in this order."""

@@ -1,0 +1,74 @@
+"""Seconds to steps: a rehearsal tells how many steps of training fit into the time there is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from time import perf_counter
+
+from sfumato.core.errors import InputError
+from sfumato.core.scene import Scene
+from sfumato.train.config import TrainConfig
+from sfumato.train.trainer import Progressed, train
+
+__all__ = ["plan_steps"]
+
+USED = 0.96  # of the seconds: the rest is for a machine that becomes busier
+REHEARSED = 0.05  # of the seconds, but ...
+LONGEST_REHEARSAL = 2.0  # ... no more seconds than this
+TASTE = 8  # steps that tell how long the rehearsal may be
+
+
+def plan_steps(scene: Scene, config: TrainConfig, seconds: float, backend: str = "auto") -> TrainConfig:
+    """The config with `steps` such that this planning and the training together end within `seconds`.
+
+    Measured by a rehearsal: the whole training in a few dozen steps, thrown away afterwards. It passes through the
+    same sizes of photos, numbers of Gaussians and edits. Kernels must be compiled before. Raises InputError when
+    `seconds` is not positive, or too short for a single step.
+    """
+    if not seconds > 0:
+        raise InputError(f"seconds must be positive; got {seconds}")
+    began = perf_counter()
+    rehearsal = _rehearse(scene, config, TASTE, backend)
+    longer = int((min(LONGEST_REHEARSAL, REHEARSED * seconds) - rehearsal.fixed) / rehearsal.per_step)
+    if longer > 2 * TASTE:
+        rehearsal = _rehearse(scene, config, longer, backend)
+    left = USED * seconds - (perf_counter() - began) - rehearsal.fixed
+    steps = int(left / rehearsal.per_step)
+    if steps < 1:
+        raise InputError(f"seconds must be enough to train; {seconds:g} are not; give more, or a number of steps")
+    return replace(config, steps=steps)
+
+
+@dataclass(frozen=True)
+class _Rehearsal:
+    """What training costs, in seconds."""
+
+    fixed: float  # however many steps there are: preparation, and edits, whose number is always the same
+    per_step: float
+
+
+def _rehearse(scene: Scene, config: TrainConfig, steps: int, backend: str) -> _Rehearsal:
+    ends: list[float] = []
+    rows: list[int] = []
+
+    def note(progressed: Progressed) -> None:
+        ends.append(progressed.seconds)
+        rows.append(progressed.gaussians.shN.data_ptr())
+
+    train(scene, replace(config, steps=steps), backend, note)
+    return _costs(ends, [before != after for before, after in pairwise(rows)])
+
+
+def _costs(ends: Sequence[float], edited: Sequence[bool]) -> _Rehearsal:
+    """From the seconds at the end of each step, and whether rows were moved in the second, third, ...
+
+    A step with an edit counts as long as its neighbour without one, if there is one; the first step as the second.
+    """
+    durations = [after - before for before, after in pairwise(ends)]
+    plain = list(durations)
+    for index, moved in enumerate(edited):
+        neighbours = [other for other in (index - 1, index + 1) if 0 <= other < len(edited) and not edited[other]]
+        if moved and neighbours:
+            plain[index] = min(durations[index], *(durations[other] for other in neighbours))
+    per_step = (plain[0] + sum(plain)) / (1 + len(plain))
+    return _Rehearsal(ends[-1] - per_step * len(ends), per_step)

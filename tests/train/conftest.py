@@ -1,0 +1,42 @@
+"""A scene small enough to train on with the reference backend in seconds."""
+
+import math
+
+import pytest
+import torch
+
+from sfumato.core.camera import Camera
+from sfumato.core.gaussians import Gaussians
+from sfumato.core.image import to_uint8
+from sfumato.core.scene import Points, Scene, View
+from sfumato.kernels import reference
+from sfumato.kernels.stages import RenderSettings
+
+
+def picture(gaussians: Gaussians, camera: Camera) -> torch.Tensor:
+    settings = RenderSettings(depth=False)
+    splats = reference.project(gaussians, camera, settings)
+    tiles = reference.bin(splats, camera.width, camera.height, settings)
+    return reference.blend(splats, tiles, torch.zeros(3), settings)[0]
+
+
+@pytest.fixture(scope="session")
+def toy() -> Scene:
+    """Six photos, 32x32, of 20 Gaussians from all around, and points near where they are, in other colors."""
+    random = torch.Generator().manual_seed(0)
+    truth = Gaussians(
+        means=torch.rand(20, 3, generator=random) * 2 - 1,
+        quats=torch.randn(20, 4, generator=random),
+        log_scales=torch.randn(20, 3, generator=random) * 0.3 - 1.5,
+        logit_opacities=torch.rand(20, generator=random) * 3,
+        sh0=torch.randn(20, 1, 3, generator=random),
+        shN=torch.randn(20, 3, 3, generator=random) * 0.1,
+    )
+    views = []
+    for index in range(6):
+        angle = index * math.pi / 3
+        position = torch.tensor([4 * math.cos(angle), 0.8, 4 * math.sin(angle)])
+        camera = Camera.look_at(position, torch.zeros(3), torch.tensor([0.0, -1, 0]), 38.0, 32, 32)
+        views.append(View(f"{index}.png", camera, to_uint8(picture(truth, camera))))
+    rgb = (torch.rand(20, 3, generator=random) * 255).to(torch.uint8)
+    return Scene(views, Points(truth.means + 0.05, rgb))

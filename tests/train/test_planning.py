@@ -1,0 +1,82 @@
+"""Seconds to steps, with a training whose clock the test turns."""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from sfumato.core.errors import InputError
+from sfumato.core.gaussians import Gaussians
+from sfumato.core.scene import Scene
+from sfumato.train import Progressed, TrainConfig, planning, train
+from sfumato.train.density import Span
+from sfumato.train.planning import plan_steps
+from sfumato.train.trainer import OnStep
+
+CONFIG = TrainConfig(max_gaussians=30)
+
+
+@dataclass
+class Clockwork:
+    """A training that takes exactly these seconds."""
+
+    start: float
+    step: float
+    edit: float = 0.0  # each of 20
+    now: float = 0.0
+
+    def train(self, scene: Scene, config: TrainConfig, backend: str, on_step: OnStep) -> None:
+        assert config.steps is not None
+        gaussians, began, span = Gaussians.empty(1), self.now, Span(config.steps, 1.0, 1, 0)
+        self.now += self.start
+        nothing = torch.zeros(1, 1, 3)
+        for step in range(1, config.steps + 1):
+            slow = 0.25 if step < 0.2 * config.steps else 1.0  # small photos at first
+            self.now += slow * self.step
+            if span.is_due(step, 0.05):
+                self.now += self.edit
+                gaussians = Gaussians(*(torch.zeros(step, *t.shape[1:]) for t in gaussians))
+            on_step(Progressed(step, config.steps, 0.0, nothing, nothing, gaussians, self.now - began))
+
+
+@pytest.mark.parametrize(
+    ("clock", "least"),
+    [
+        (Clockwork(0, 0.01), 0.93),
+        (Clockwork(0.5, 0.01), 0.93),
+        (Clockwork(0.1, 0.5), 0.8),  # so slow that a few steps of rehearsal must do
+        (Clockwork(0.1, 0.004, edit=0.02), 0.93),
+    ],
+    ids=["plain", "long start", "slow", "with edits"],
+)
+def test_planning_and_training_fit_into_the_seconds(
+    toy: Scene, monkeypatch: pytest.MonkeyPatch, clock: Clockwork, least: float
+) -> None:
+    monkeypatch.setattr(planning, "perf_counter", lambda: clock.now)
+    monkeypatch.setattr(planning, "train", clock.train)
+    config = plan_steps(toy, CONFIG, 60.0, "reference")
+    planned = clock.now
+    clock.train(toy, config, "reference", lambda progressed: None)
+    assert planned < 10
+    assert least * 60 < clock.now <= 60
+    assert config == TrainConfig(max_gaussians=30, steps=config.steps)
+
+
+def test_too_little_time_is_refused(toy: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clockwork(1.0, 1.0)
+    monkeypatch.setattr(planning, "perf_counter", lambda: clock.now)
+    monkeypatch.setattr(planning, "train", clock.train)
+    with pytest.raises(InputError, match="seconds must be enough to train; 2 are not"):
+        plan_steps(toy, CONFIG, 2.0, "reference")
+    for wrong in (0.0, -1.0, float("nan")):
+        with pytest.raises(InputError, match="seconds must be positive"):
+            plan_steps(toy, CONFIG, wrong, "reference")
+
+
+def test_a_real_training_can_be_planned(toy: Scene) -> None:
+    config = plan_steps(toy, CONFIG, 3.0, "reference")
+    assert config.steps is not None
+    assert config.steps > 10
+    seconds = [0.0]
+    train(toy, config, "reference", lambda progressed: seconds.append(progressed.seconds))
+    assert seconds[-1] < 6  # 3 on a quiet machine
