@@ -124,6 +124,8 @@ def _names(tree: ast.Module) -> tuple[set[str], set[str]]:
             defined |= {n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)}
         elif isinstance(node, ast.Import | ast.ImportFrom):
             imported |= {alias.asname or alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            imported |= _names(ast.Module(node.body, []))[1]  # what the package imports when it is first used
     return defined - {"__all__"}, imported
 
 

@@ -9,7 +9,7 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 __all__ = ["Backend", "Count", "Input", "Output", "Seconds", "parse"]
 
-Flags = TypeVar("Flags")
+_Flags = TypeVar("_Flags")
 
 Input = Annotated[Positional[Path], arg(metavar="INPUT")]
 Output = Annotated[Path, arg(aliases=["-o"], metavar="OUT")]
@@ -18,7 +18,7 @@ Seconds = Annotated[float | None, arg(metavar="S")]
 Backend = Literal["auto", "reference", "cpu"]
 
 
-def parse(flags: type[Flags], words: Sequence[str]) -> Flags:
+def parse(flags: type[_Flags], words: Sequence[str]) -> _Flags:
     """An instance of the dataclass `flags`, whose lower-case name is the verb's.
 
     Raises SystemExit with code 2 after saying which flag is wrong, with 0 after help.

@@ -58,7 +58,7 @@ class Evaluation:
         return _mean(values) if values else None
 
 
-def ignore(view: View, image: Tensor, score: ViewScore) -> None:
+def _ignore(view: View, image: Tensor, score: ViewScore) -> None:
     """Do nothing with an evaluated view."""
 
 
@@ -70,7 +70,7 @@ def evaluate(
     background: tuple[float, float, float] = (0.0, 0.0, 0.0),
     backend: str = "auto",
     lpips: Lpips | None = None,
-    on_view: Callable[[View, Tensor, ViewScore], None] = ignore,
+    on_view: Callable[[View, Tensor, ViewScore], None] = _ignore,
 ) -> Evaluation:
     """Render each view and compare it with its photo; on_view gets the view, the image (H, W, 3) and the score.
 
