@@ -67,12 +67,7 @@ def test_table_balls_and_backdrop_are_where_their_formulas_say(cameras: list[Cam
             here = ids == number
             if number < 0:
                 kinds.add("backdrop")
-                torch.testing.assert_close(
-                    points[here][:, :2].norm(dim=1),
-                    torch.full((int(here.sum()),), BACKDROP[0]).double(),
-                    rtol=1e-5,
-                    atol=0,
-                )
+                assert (points[here][:, :2].norm(dim=1) / BACKDROP[0] - 1).abs().max() < 1e-5
             elif number >= len(world.corners):
                 kinds.add("ball")
                 ball = world.balls[number - len(world.corners)]
@@ -157,9 +152,7 @@ def meeting(world: World, origin: np.ndarray, direction: np.ndarray) -> tuple[fl
 def test_first_hits_agree_with_another_algorithm() -> None:
     seed = 5
     rng = np.random.default_rng(seed)
-    corners = (
-        rng.normal(0, 1.2, (40, 1, 3)) + rng.normal(0, 0.5, (40, 3, 3)) + (0, 0, 3)
-    )  # some reach behind the camera
+    corners = rng.normal(0, 1.2, (40, 1, 3)) + rng.normal(0, 0.5, (40, 3, 3)) + (0, 0, 3)  # some reach behind it
     triangles = Mesh(
         corners.reshape(-1, 3),
         np.tile([0.0, 0, 1], (120, 1)),
@@ -168,7 +161,8 @@ def test_first_hits_agree_with_another_algorithm() -> None:
         "gray",
         np.ones((120, 3)),
     )
-    quads = [Patch(*(rng.normal(0, 1, (3, 3)) + [[0, 0, 3], [0, 0, 0], [0, 0, 0]]), "gray") for _ in range(5)]
+    ahead = np.array([[0.0, 0, 3], [0, 0, 0], [0, 0, 0]])
+    quads = [Patch(*(rng.normal(0, 1, (3, 3)) + ahead), "gray") for _ in range(5)]
     world = World.of([triangles, *quads], GRAY)
     K = torch.tensor([[20.0, 0, 12], [0, 20, 9], [0, 0, 1]])
     camera = Camera(torch.eye(4), K, 24, 18)
@@ -189,7 +183,7 @@ def test_shadows_fall_where_the_light_is_blocked() -> None:
     ball = Ball(np.array([0.0, 0.0, 1.05]), 0.12, np.eye(3), "gray")
     open_sky, blocked = World.of([tiny(), ground], GRAY), World.of([tiny(), ground, ball], GRAY)
     bright, dim = illuminate(open_sky).patches[0], illuminate(blocked).patches[0]
-    assert bright.std() < 0.02 * bright.mean()
+    assert bright.mean(axis=-1).std() < 0.02 * bright.mean()
     shade = dim.mean(axis=-1) / bright.mean()
     # the sun stands at (-0.55, -0.42, 0.72): the shadow of a ball 0.25 above lands at (0.19, 0.15)
     darkest = np.argwhere(shade == shade.min())[0]
@@ -202,9 +196,8 @@ def test_shadows_fall_where_the_light_is_blocked() -> None:
 
 def tiny() -> Mesh:
     """A leaf far below everything, since a world has at least one mesh."""
-    return leaf(
-        np.array([0, 0, -3.0]), np.array([1.0, 0, 0]), np.array([0, 0, 1.0]), (0.1, 0.05), 0.3, "gray", np.ones(3)
-    )
+    along, up = np.array([1.0, 0, 0]), np.array([0, 0, 1.0])
+    return leaf(-3 * up, along, up, (0.1, 0.05), 0.3, "gray", np.ones(3))
 
 
 def test_shapes_face_outwards() -> None:
