@@ -3,15 +3,16 @@
 import json
 import os
 import platform
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from sfumato.cli.flags import parse
+from sfumato.core.limits import container_cores, container_memory, usable_cores
 
 __all__ = ["Doctor", "Finding", "examine", "main"]
 
@@ -34,7 +35,12 @@ found = {'version': numba.__version__, 'lanes': simd.LANES, 'threads': threads.t
     "sfm": "import pycolmap; found = {'version': pycolmap.__version__}",
     "video": """
 import av
-found = {'version': av.__version__, 'encoder': 'libx264' in av.codecs_available, 'decoder': 'h264' in av.codecs_available}
+known = av.codecs_available
+found = {'version': av.__version__, 'encoder': 'libx264' in known, 'decoder': 'h264' in known}
+""",
+    "machine": """
+from sfumato.evaluate.machine import processor, total_memory
+found = {'processor': processor(), 'memory': total_memory()}
 """,
 }
 BEFORE, AFTER = "import json, sys; sys.path[:] = json.loads(sys.argv[1])\n", "\nprint('\\n' + json.dumps(found))"
@@ -83,8 +89,8 @@ def examine(probe: Callable[[str], dict[str, Any]] | None = None) -> list[Findin
         _torch(said["torch"]),
         _pictures(said["pictures"]),
         *_backends(said["torch"], said["cpu"]),
-        _cores(said["cpu"]),
-        _memory(),
+        _cores(said["cpu"], said["machine"].get("processor") or platform.machine()),
+        _memory(said["machine"].get("memory")),
         _sfm(said["sfm"]),
         _video(said["video"]),
         Finding("LPIPS", "note", "needs weights, which no package brings", "sfumato eval --lpips FILE.pth"),
@@ -98,13 +104,13 @@ def _probe(name: str) -> dict[str, Any]:
         done = subprocess.run(command, capture_output=True, timeout=PATIENCE, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         return {"error": str(error)}
-    if done.returncode == 0:
+    if done.returncode == 0 and done.stdout:
         answer: dict[str, Any] = json.loads(done.stdout.decode("utf-8", "replace").splitlines()[-1])
         return answer
     lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-    if done.returncode < 0:
-        return {"error": f"importing it ends Python: {signal.Signals(-done.returncode).name}"}
-    return {"error": lines[-1] if lines else f"importing it ends Python with code {done.returncode}"}
+    if done.returncode == 1 and lines:
+        return {"error": lines[-1]}
+    return {"error": f"importing it ends Python with code {done.returncode}"}
 
 
 def _python() -> Finding:
@@ -164,18 +170,13 @@ def _instructions(lanes: int) -> str:
 
 
 def _writable(folder: str) -> bool:
-    place = folder
-    while not os.path.exists(place) and os.path.dirname(place) != place:  # noqa: PTH
-        place = os.path.dirname(place)  # noqa: PTH
-    return os.access(place, os.W_OK)
+    there = next(place for place in (Path(folder), *Path(folder).absolute().parents) if place.exists())
+    return os.access(there, os.W_OK)
 
 
-def _cores(cpu: dict[str, Any]) -> Finding:
-    from sfumato.core.limits import container_cores, usable_cores
-    from sfumato.evaluate.machine import processor
-
+def _cores(cpu: dict[str, Any], processor: str) -> Finding:
     usable, share = usable_cores(), container_cores()
-    found = f"{usable} of {os.cpu_count()} usable, {processor()}"
+    found = f"{usable} of {os.cpu_count()} usable, {processor}"
     if share is not None:
         found += f"; the container grants the time of {share:g}"
     if cpu.get("threads", 0) > usable:
@@ -183,11 +184,8 @@ def _cores(cpu: dict[str, Any]) -> Finding:
     return Finding("cores", "ok", found)
 
 
-def _memory() -> Finding:
-    from sfumato.core.limits import container_memory
-    from sfumato.evaluate.machine import total_memory
-
-    total, limit = total_memory(), container_memory()
+def _memory(total: int | None) -> Finding:
+    limit = container_memory()
     least = min((number for number in (total, limit) if number), default=None)
     if least is None:
         return Finding("memory", "note", "nobody tells how much there is")

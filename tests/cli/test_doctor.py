@@ -1,0 +1,143 @@
+"""`sfumato doctor`: what it says of a whole machine, of each thing that can be broken, and with which exit code."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sfumato.cli import doctor
+from sfumato.cli.doctor import PROBES, Finding, examine
+from sfumato.cli.main import main
+from sfumato.core.limits import container_cores, container_memory, usable_cores
+
+WHOLE: dict[str, dict[str, Any]] = {
+    "torch": {"version": "2.13.0", "gpu": False},
+    "cpu": {"version": "0.68.1", "lanes": 16, "threads": 1, "cache": "/cache/abc-16", "compiled": True},
+    "pictures": {"version": "13.0"},
+    "sfm": {"version": "4.2.1"},
+    "video": {"version": "18.1.0", "encoder": True, "decoder": True},
+    "machine": {"processor": "Slide rule", "memory": 32 * 2**30},
+}
+
+
+def found(**changes: dict[str, Any]) -> dict[str, Finding]:
+    """Findings by name on a machine that differs from a whole one in what is given."""
+    said = {**WHOLE, **changes}
+    return {finding.name: finding for finding in examine(lambda name: said[name])}
+
+
+def test_a_whole_machine() -> None:
+    findings = found()
+    assert {f.state for f in findings.values()} <= {"ok", "note"}
+    assert findings["vectors"].found.startswith("16 numbers at a time")
+    assert findings["threads"].found.startswith("1 Python threads of its own, without OpenMP")
+    assert "Slide rule" in findings["cores"].found
+    assert set(WHOLE) == set(PROBES)
+
+
+@pytest.mark.parametrize(
+    ("probe", "name", "fix", "stops"),
+    [
+        ("torch", "torch", "install --force-reinstall torch", True),
+        ("pictures", "pillow, safetensors", "pip install pillow safetensors", True),
+        ("cpu", "backend cpu", "install --force-reinstall numba", True),
+        ("sfm", "cameras from photos", "install --force-reinstall pycolmap", False),
+        ("video", "video", "av", False),
+    ],
+)
+def test_each_library_that_is_broken_has_a_fix(
+    probe: str, name: str, fix: str, stops: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = {**WHOLE, probe: {"error": "ImportError: it is not there"}}
+    monkeypatch.setattr(doctor, "_probe", lambda name: broken[name])
+    assert main(["doctor"]) == int(stops)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "ImportError: it is not there" in shown
+    assert f"training cannot run here without {name}" in shown if stops else "training can run here" in shown
+    finding = found(**{probe: broken[probe]})[name]
+    assert (finding.state, finding.needed) == ("missing", stops)
+    assert fix in finding.fix
+
+
+def test_no_torch_is_blamed_once() -> None:
+    findings = found(torch={"error": "gone"}, cpu={"error": "gone"})
+    assert findings["backend cpu"].fix == findings["backend reference"].fix == "repair torch first"
+
+
+def test_video_without_an_encoder() -> None:
+    assert found(video={**WHOLE["video"], "encoder": False})["video"].found == "PyAV 18.1.0 has no H.264 encoder"
+
+
+def test_kernels_that_are_not_compiled_yet(tmp_path: Path) -> None:
+    cpu = {**WHOLE["cpu"], "compiled": False, "cache": str(tmp_path / "a" / "b")}
+    assert found(cpu=cpu)["compiled kernels"].state == "note"
+    assert found(cpu=cpu)["compiled kernels"].fix == ""
+
+
+def test_more_threads_than_cores() -> None:
+    finding = found(cpu={**WHOLE["cpu"], "threads": 10_000})["cores"]
+    assert finding.fix.startswith(f"SFUMATO_THREADS={usable_cores()} ")
+
+
+def test_little_memory() -> None:
+    assert "--downscale" in found(machine={"memory": 2**30})["memory"].fix
+    assert found(machine={"error": "gone"})["memory"].state in ("ok", "note")  # the container may still tell
+
+
+def test_this_machine(capsys: pytest.CaptureFixture[str]) -> None:
+    """All the tests run here, so training can."""
+    assert main(["doctor", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["can_train"]
+    states = {finding["name"]: finding["state"] for finding in said["findings"]}
+    assert states["torch"] == states["backend cpu"] == states["cameras from photos"] == states["video"] == "ok"
+
+
+def test_a_library_that_ends_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(doctor.PROBES, "sfm", "import os; os._exit(3)")
+    monkeypatch.setitem(doctor.PROBES, "video", "import no_such_library")
+    assert doctor._probe("sfm") == {"error": "importing it ends Python with code 3"}
+    assert doctor._probe("video") == {"error": "ModuleNotFoundError: No module named 'no_such_library'"}
+
+
+def groups(folder: Path, membership: str, files: dict[str, str]) -> tuple[Path, Path]:
+    """A pretended tree of control groups."""
+    for name, text in files.items():
+        (folder / "tree" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "tree" / name).write_text(text, encoding="utf-8")
+    (folder / "membership").write_text(membership, encoding="utf-8")
+    return folder / "tree", folder / "membership"
+
+
+def test_limits_of_version_2(tmp_path: Path) -> None:
+    """The least of the group's and its parents' limits counts."""
+    files = {
+        "a/b/memory.max": "max\n",
+        "a/memory.max": "1000\n",
+        "memory.max": "2000\n",
+        "a/b/cpu.max": "150000 100000\n",
+        "a/cpu.max": "max 100000\n",
+    }
+    place = groups(tmp_path, "0::/a/b\n", files)
+    assert container_memory(*place) == 1000
+    assert container_cores(*place) == 1.5
+
+
+def test_limits_of_version_1(tmp_path: Path) -> None:
+    files = {
+        "memory/x/memory.limit_in_bytes": "5000\n",
+        "memory/memory.limit_in_bytes": "9223372036854771712\n",
+        "cpu/cpu.cfs_quota_us": "50000\n",
+        "cpu/cpu.cfs_period_us": "100000\n",
+    }
+    place = groups(tmp_path, "4:memory:/x\n3:cpu,cpuacct:/\n0::/\n", files)
+    assert container_memory(*place) == 5000
+    assert container_cores(*place) == 0.5
+
+
+def test_no_limits(tmp_path: Path) -> None:
+    place = groups(tmp_path, "", {"memory.max": "7"})
+    assert container_memory(*place) is container_cores(*place) is None
+    assert container_memory(tmp_path / "gone", tmp_path / "gone") is None
+    assert usable_cores() >= 1
