@@ -12,7 +12,7 @@ from sfumato.core.errors import InputError
 from sfumato.core.gaussians import Gaussians
 from sfumato.kernels.cpu.arrays import numbers
 from sfumato.kernels.cpu.lens import lens_of, pull_back
-from sfumato.kernels.cpu.project import bases_used, color_gradients, least_alpha
+from sfumato.kernels.cpu.project import bases_used, color_gradients, least_alpha, rows, splat_gradients
 from sfumato.kernels.cpu.simd import LANES, load, square_root, store
 from sfumato.kernels.cpu.threads import helper, kernel, launch, take, workspace
 from sfumato.kernels.stages import AdamStep, Moments, RenderSettings, Splats
@@ -134,15 +134,13 @@ def adam_from_splats(
         incoming.append(torch.zeros_like(tensor) if tensor.grad is None else tensor.grad)
     # a penalty's own gradients; empty where a field has none
     own = [torch.empty(0) if tensor.grad is None else tensor.grad.reshape(-1) for tensor in gaussians]
-    states = [[array.reshape(-1) for array in _in_place(*part)] for part in (gaussians, moments.mean, moments.square)]
-    states[0] = list(_in_place(*gaussians))
-    for field in (4, 5):
-        states[0][field] = states[0][field].reshape(N, -1)
+    tables = tuple(array.reshape(N, -1 if N else 1) for array in _in_place(*gaussians))
+    states = [tuple(array.reshape(-1) for array in _in_place(*part)) for part in (moments.mean, moments.square)]
     launch(
         _adam_from_splats, -(-N // BLOCK), lens_of(camera, settings, least_alpha(settings)),
         bases_used(gaussians, settings), _moved(rest, step), step.sparse, _step_of(step),
-        tuple(f(rate) for rate in step.rates), *(tuple(arrays) for arrays in states), numbers(*own),
-        *numbers(splats.radii, splats.colors, *incoming),
+        tuple(f(rate) for rate in step.rates), tables, *states, numbers(*own),
+        *numbers(splats.radii, splats.colors, *rows(incoming)),
     )  # fmt: skip
 
 
@@ -154,7 +152,7 @@ def _adam_from_splats(
     """Block by block: gradients of the block's rows into the workspace, then Adam over each field's own memory."""
     means, quats, log_scales, logits, sh0, shN = fields
     rest = shN.shape[1]
-    room = workspace(BLOCK * (14 + rest))
+    room, local = workspace(BLOCK * (14 + rest)), workspace(11 * LANES)
     g_means, g_quats = room[: 3 * BLOCK], room[3 * BLOCK : 7 * BLOCK]
     g_log_scales, g_logits = room[7 * BLOCK : 10 * BLOCK], room[10 * BLOCK : 11 * BLOCK]
     g_sh0, g_shN = room[11 * BLOCK : 14 * BLOCK], room[14 * BLOCK :]
@@ -166,6 +164,11 @@ def _adam_from_splats(
         first, last = block * BLOCK, min(logits.size, (block + 1) * BLOCK)
         for i in range(first, last):
             j = i - first
+            if j % LANES == 0:
+                splat = splat_gradients(i, last - 1, g_means2d, g_conics, g_depths, g_opacities)
+                g, _ = pull_back(lens, i, last - 1, means, quats, log_scales, logits, splat)
+                for k in range(11):
+                    store(local, k * LANES, g[k])
             if not seen[i]:
                 for k in range(3):
                     g_means[3 * j + k], g_log_scales[3 * j + k], g_sh0[3 * j + k] = ZERO, ZERO, ZERO
@@ -179,15 +182,14 @@ def _adam_from_splats(
             green = g_colors[i, 1] if colors[i, 1] > ZERO else ZERO
             blue = g_colors[i, 2] if colors[i, 2] > ZERO else ZERO
             vx, vy, vz = color_gradients(i, lens, bases, basis, weights, means, shN, red, green, blue)
-            splat = (
-                g_means2d[i, 0], g_means2d[i, 1], g_conics[i, 0], g_conics[i, 1], g_conics[i, 2],
-                g_depths[i], g_opacities[i],
-            )  # fmt: skip
-            g, _ = pull_back(lens, i, means, quats, log_scales, logits, splat)
-            g_means[3 * j], g_means[3 * j + 1], g_means[3 * j + 2] = g[0] + vx, g[1] + vy, g[2] + vz
-            g_log_scales[3 * j], g_log_scales[3 * j + 1], g_log_scales[3 * j + 2] = g[3], g[4], g[5]
-            g_quats[4 * j], g_quats[4 * j + 1], g_quats[4 * j + 2], g_quats[4 * j + 3] = g[6], g[7], g[8], g[9]
-            g_logits[j] = g[10]
+            lane = j % LANES
+            g_means[3 * j], g_means[3 * j + 1] = local[lane] + vx, local[LANES + lane] + vy
+            g_means[3 * j + 2] = local[2 * LANES + lane] + vz
+            for k in range(3):
+                g_log_scales[3 * j + k] = local[(3 + k) * LANES + lane]
+            for k in range(4):
+                g_quats[4 * j + k] = local[(6 + k) * LANES + lane]
+            g_logits[j] = local[10 * LANES + lane]
             g_sh0[3 * j], g_sh0[3 * j + 1], g_sh0[3 * j + 2] = basis[0] * red, basis[0] * green, basis[0] * blue
             for k in range(1, bases):
                 at = rest * j + 3 * (k - 1)

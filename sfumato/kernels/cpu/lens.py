@@ -1,18 +1,19 @@
-"""The geometry of projection for kernels: one Gaussian's numbers to its ellipse on the picture, and gradients back.
+"""The geometry of projection for kernels: Gaussians' numbers to their ellipses on the picture, and gradients back.
 
-Equation numbers are those of docs/math.md. All numbers are float32.
+Every value is a Vector, one lane per Gaussian. Equation numbers are those of docs/math.md.
 """
 
-import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from sfumato.core.camera import Camera
+from sfumato.kernels.cpu.simd import exponential, gather, greater_of, lesser_of, select, square_root, zeros
 from sfumato.kernels.cpu.threads import helper
 from sfumato.kernels.stages import RenderSettings
 
 __all__ = [
+    "LEAST_RATIO",
     "Lens",
     "axes_of",
     "covariance2d",
@@ -20,12 +21,14 @@ __all__ = [
     "jacobian",
     "lens_of",
     "pull_back",
+    "sigmoid",
     "to_camera",
     "unit_quaternion",
 ]
 
 f = np.float32
-ZERO, ONE, TWO, HALF = f(0), f(1), f(2), f(0.5)
+ONE, TWO, HALF = f(1), f(2), f(0.5)
+LEAST_RATIO = f(1e-12)  # of determinants in the antialiased mode: the root's slope at 0 is infinite
 
 
 class Lens(NamedTuple):
@@ -78,8 +81,7 @@ def lens_of(camera: Camera, settings: RenderSettings, alpha_min: float) -> Lens:
     position = -view[:3, :3].T @ view[:3, 3]
     numbers = [*view[:3, :3].reshape(-1), *view[:3, 3], fx, fy, cx, cy, *slopes, *position]
     numbers += [camera.width, camera.height, settings.near, settings.low_pass, alpha_min]
-    values: list[Any] = [f(number) for number in numbers]
-    return Lens(*values, settings.antialiased)
+    return Lens._make([*(f(number) for number in numbers), settings.antialiased])
 
 
 @helper
@@ -93,11 +95,16 @@ def to_camera(lens, x, y, z):
 
 
 @helper
-def unit_quaternion(quats, i):
-    """w, x, y, z of length 1, and 1 / the stored length."""
-    w, x, y, z = quats[i, 0], quats[i, 1], quats[i, 2], quats[i, 3]
-    inverse = ONE / math.sqrt(w * w + x * x + y * y + z * z)
+def unit_quaternion(w, x, y, z):
+    """The quaternion at length 1, and 1 / the length it had."""
+    inverse = ONE / square_root(w * w + x * x + y * y + z * z)
     return w * inverse, x * inverse, y * inverse, z * inverse, inverse
+
+
+@helper
+def sigmoid(logit):
+    """1 / (1 + e^-logit)."""
+    return ONE / (ONE + exponential(-logit))
 
 
 @helper
@@ -127,8 +134,8 @@ def axes_of(w, x, y, z, s0, s1, s2):
 def jacobian(lens, x, y, z):
     """J W, two rows of three: the picture's change with the world's; and the slopes J is taken at."""
     iz = ONE / z
-    u = min(lens.right, max(lens.left, x * iz))
-    v = min(lens.bottom, max(lens.top, y * iz))
+    u = lesser_of(greater_of(x * iz, lens.left), lens.right)
+    v = lesser_of(greater_of(y * iz, lens.top), lens.bottom)
     j0, j1 = lens.fx * iz, lens.fy * iz
     j02, j12 = -j0 * u, -j1 * v
     return (
@@ -167,17 +174,23 @@ def covariance2d(u):
 
 
 @helper
-def pull_back(lens, i, means, quats, log_scales, logit_opacities, splat):
-    """Gradients of splat i to the numbers that are stored, by the chain rule.
+def pull_back(lens, first, last, means, quats, log_scales, logits, splat):
+    """Gradients of LANES splats from row `first` on to the numbers that are stored, by the chain rule.
 
     splat: gradients to mean x, y, conic xx, xy, yy, depth, opacity.
-    Returns 11 numbers (means, log_scales, quats, logit), and 12 to the camera's rotation and translation.
+    Returns 11 numbers (means, log_scales, quats, logit), and 12 to the camera's rotation and translation; in the lanes
+    of unseen splats they mean nothing.
     """
     g_mean_x, g_mean_y, g_a, g_b, g_c, g_depth, g_opacity = splat
-    mx, my, mz = means[i, 0], means[i, 1], means[i, 2]
+    mx, my, mz = gather(means, first, last, 0), gather(means, first, last, 1), gather(means, first, last, 2)
     x, y, z = to_camera(lens, mx, my, mz)
-    qw, qx, qy, qz, q_inverse = unit_quaternion(quats, i)
-    s0, s1, s2 = math.exp(log_scales[i, 0]), math.exp(log_scales[i, 1]), math.exp(log_scales[i, 2])
+    qw, qx, qy, qz, q_inverse = unit_quaternion(
+        gather(quats, first, last, 0), gather(quats, first, last, 1),
+        gather(quats, first, last, 2), gather(quats, first, last, 3),
+    )  # fmt: skip
+    s0 = exponential(gather(log_scales, first, last, 0))
+    s1 = exponential(gather(log_scales, first, last, 1))
+    s2 = exponential(gather(log_scales, first, last, 2))
     r = rotation_of(qw, qx, qy, qz)
     m = axes_of(qw, qx, qy, qz, s0, s1, s2)
     t = jacobian(lens, x, y, z)
@@ -193,16 +206,14 @@ def pull_back(lens, i, means, quats, log_scales, logit_opacities, splat):
     p10, p11 = b * g_a + c * half_b, b * half_b + c * g_c
     g_xx, g_xy, g_yy = -(p00 * a + p01 * b), -(p00 * b + p01 * c), -(p10 * b + p11 * c)
 
-    opacity = ONE / (ONE + math.exp(-logit_opacities[i]))
+    opacity = sigmoid(gather(logits, first, last, 0))
     if lens.antialiased:  # drawn opacity = opacity * sqrt(det / wide det)
-        det = xx * yy - xy * xy
-        ratio = det * inverse
-        shrink = math.sqrt(max(ratio, f(1e-12)))
-        if ratio > f(1e-12):
-            g_ratio = g_opacity * opacity * HALF / shrink
-            g_xx += g_ratio * (yy - ratio * wide_yy) * inverse
-            g_xy += g_ratio * (ratio - ONE) * xy * inverse
-            g_yy += g_ratio * (xx - ratio * wide_xx) * inverse
+        ratio = (xx * yy - xy * xy) * inverse
+        shrink = square_root(greater_of(ratio, LEAST_RATIO))
+        g_ratio = select(ratio > LEAST_RATIO, g_opacity * opacity * HALF / shrink, zeros())
+        g_xx += g_ratio * (yy - ratio * wide_yy) * inverse
+        g_xy += g_ratio * (ratio - ONE) * xy * inverse
+        g_yy += g_ratio * (xx - ratio * wide_xx) * inverse
         g_opacity *= shrink
     g_logit = g_opacity * opacity * (ONE - opacity)
 
@@ -241,12 +252,11 @@ def pull_back(lens, i, means, quats, log_scales, logit_opacities, splat):
     g_px, g_py = j0 * g_mean_x, j1 * g_mean_y
     g_pz = g_depth - g_px * slope_x - g_py * slope_y
     g_pz -= iz * (j0 * (g_j0 - su * g_j02) + j1 * (g_j1 - sv * g_j12))
-    if slope_x > lens.left and slope_x < lens.right:
-        g_px -= j0 * iz * g_j02
-        g_pz += j0 * iz * slope_x * g_j02
-    if slope_y > lens.top and slope_y < lens.bottom:
-        g_py -= j1 * iz * g_j12
-        g_pz += j1 * iz * slope_y * g_j12
+    free_x = select((slope_x > lens.left) & (slope_x < lens.right), j0 * iz * g_j02, zeros())
+    free_y = select((slope_y > lens.top) & (slope_y < lens.bottom), j1 * iz * g_j12, zeros())
+    g_px -= free_x
+    g_py -= free_y
+    g_pz += free_x * slope_x + free_y * slope_y
 
     g_mx = lens.r00 * g_px + lens.r10 * g_py + lens.r20 * g_pz
     g_my = lens.r01 * g_px + lens.r11 * g_py + lens.r21 * g_pz

@@ -1,6 +1,7 @@
 """Gaussians and a camera to splats, and gradients of splats back to Gaussians and camera."""
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -14,23 +15,43 @@ from sfumato.core.gaussians import Gaussians
 from sfumato.kernels.cpu.arrays import numbers
 from sfumato.kernels.cpu.harmonics import direction_gradient, fill_basis
 from sfumato.kernels.cpu.lens import (
+    LEAST_RATIO,
     axes_of,
     covariance2d,
     half_axes2d,
     jacobian,
     lens_of,
     pull_back,
+    sigmoid,
     to_camera,
     unit_quaternion,
 )
-from sfumato.kernels.cpu.threads import helper, kernel, launch, take
+from sfumato.kernels.cpu.simd import (
+    LANES,
+    bits_of,
+    exponential,
+    gather,
+    greater_of,
+    load,
+    logarithm2,
+    select,
+    splat,
+    square_root,
+    store,
+    sum_lanes,
+    zeros,
+)
+from sfumato.kernels.cpu.threads import helper, kernel, launch, take, workspace
 from sfumato.kernels.stages import RenderSettings, Splats
 
-__all__ = ["BLOCK", "bases_used", "color_gradients", "least_alpha", "project"]
+__all__ = ["BLOCK", "bases_used", "color_gradients", "least_alpha", "project", "rows", "splat_gradients"]
 
 BLOCK = 256  # Gaussians
 f = np.float32
-ZERO, ONE, TWO, HALF = f(0), f(1), f(2), f(0.5)
+ZERO, ONE, HALF = f(0), f(1), f(0.5)
+TWO_LN2 = f(2 * math.log(2))
+SPLAT, STORED = 9, 11  # numbers of a splat's geometry, of a Gaussian's
+NUMBER = np.arange(LANES, dtype=np.float32)
 LARGEST = f(np.finfo(np.float32).max)
 LEAST_ALPHA = 2.0**-63  # what the blend's exponential can still tell from 0
 
@@ -61,7 +82,7 @@ class _Project(torch.autograd.Function):
         outputs = tuple(torch.empty(shape) for shape in shapes)
         blocks = -(-N // BLOCK)
         nonfinite = np.zeros(blocks, np.int64)
-        launch(_forward, blocks, lens, bases, *numbers(*_flat(fields)), *numbers(*outputs), nonfinite)
+        launch(_forward, blocks, lens, bases, *numbers(*rows(fields)), *numbers(*rows(outputs)), nonfinite)
         ctx.save_for_backward(*fields, outputs[3], outputs[5])
         ctx.lens, ctx.bases = lens, bases
         counted = torch.tensor(int(nonfinite.sum()))
@@ -87,18 +108,18 @@ class _Project(torch.autograd.Function):
             blocks,
             ctx.lens,
             ctx.bases,
-            *numbers(*_flat(fields), colors, radii),
-            *numbers(*incoming),
-            *numbers(*_flat(results)),
+            *numbers(*rows(fields), colors, radii),
+            *numbers(*rows(incoming)),
+            *numbers(*rows(results)),
             camera_sums,
         )
         viewmat = _viewmat_gradient(ctx.lens, camera_sums) if ctx.needs_input_grad[6] else None
         return *results, viewmat, None, None
 
 
-def _flat(fields: list[Tensor]) -> list[Tensor]:
-    """The six fields, spherical harmonics as rows of (N, 3) and (N, 3 (K-1)) numbers."""
-    return [field.flatten(1) if field.ndim == 3 else field for field in fields]
+def rows(tensors: Iterable[Tensor]) -> list[Tensor]:
+    """Each tensor as a table with one row per Gaussian, as kernels gather from; spherical harmonics band by band."""
+    return [tensor.reshape(len(tensor), -1) if len(tensor) else torch.empty(0, 1) for tensor in tensors]
 
 
 def bases_used(gaussians: Gaussians, settings: RenderSettings) -> int:
@@ -121,7 +142,7 @@ def _viewmat_gradient(lens: Any, block_sums: Any) -> Tensor:
 
 @helper
 def _finite(number):
-    return abs(number) <= LARGEST  # `number - number == 0` is folded to True when sums may be reordered
+    return (number - number) == ZERO  # NaN and Inf minus themselves are NaN
 
 
 @kernel
@@ -130,71 +151,92 @@ def _forward(
     means, quats, log_scales, logits, sh0, shN,
     means2d, conics, depths, colors, opacities, radii, nonfinite,
 ):  # fmt: skip
+    """Geometry of LANES Gaussians at once; then, one by one, the colors of those that are seen."""
     N = logits.size
-    basis = np.empty(25, np.float32)
+    basis, local = np.empty(25, np.float32), workspace(SPLAT * LANES)
     while True:
         block = take(counter)
         if block >= blocks:
             return
-        broken = 0
-        for i in range(block * BLOCK, min(N, (block + 1) * BLOCK)):
-            seen, finite = _project_one(
-                i, lens, bases, basis, means, quats, log_scales, logits, sh0, shN,
-                means2d, conics, depths, colors, opacities, radii,
-            )  # fmt: skip
-            if not seen:
-                means2d[i, 0], means2d[i, 1], depths[i], opacities[i] = ZERO, ZERO, ZERO, ZERO
+        broken, last = 0, min(N, (block + 1) * BLOCK) - 1
+        for first in range(block * BLOCK, last + 1, LANES):
+            seen, wrong = _project_lanes(lens, first, last, means, quats, log_scales, logits, local)
+            for lane in range(min(LANES, last + 1 - first)):
+                i = first + lane
+                broken += (wrong >> lane) & 1
+                if (seen >> lane) & 1:
+                    red, green, blue = _color(i, lens, bases, basis, means, sh0, shN)
+                    if _is_finite(red + green + blue):
+                        colors[i, 0], colors[i, 1], colors[i, 2] = max(red, ZERO), max(green, ZERO), max(blue, ZERO)
+                        means2d[i, 0], means2d[i, 1] = local[lane], local[LANES + lane]
+                        for k in range(3):
+                            conics[i, k] = local[(2 + k) * LANES + lane]
+                        depths[i, 0], opacities[i, 0] = local[5 * LANES + lane], local[6 * LANES + lane]
+                        radii[i, 0], radii[i, 1] = local[7 * LANES + lane], local[8 * LANES + lane]
+                        continue
+                    broken += 1
+                means2d[i, 0], means2d[i, 1], depths[i, 0], opacities[i, 0] = ZERO, ZERO, ZERO, ZERO
                 radii[i, 0], radii[i, 1] = ZERO, ZERO
                 for k in range(3):
                     conics[i, k], colors[i, k] = ZERO, ZERO
-            if not finite:
-                broken += 1
         nonfinite[block] = broken
 
 
 @helper
-def _project_one(
-    i, lens, bases, basis, means, quats, log_scales, logits, sh0, shN,
-    means2d, conics, depths, colors, opacities, radii,
-):  # fmt: skip
-    """Fill row i of the outputs; returns whether it is seen, and whether its numbers are finite."""
-    mx, my, mz, logit = means[i, 0], means[i, 1], means[i, 2], logits[i]
-    ls0, ls1, ls2 = log_scales[i, 0], log_scales[i, 1], log_scales[i, 2]
-    length = quats[i, 0] ** 2 + quats[i, 1] ** 2 + quats[i, 2] ** 2 + quats[i, 3] ** 2
-    if not (_finite(mx + my + mz) and _finite(logit + ls0 + ls1 + ls2) and _finite(length) and length > ZERO):
-        return False, False
-    x, y, z = to_camera(lens, mx, my, mz)
-    if not z > lens.near:
-        return False, True
-    opacity = ONE / (ONE + math.exp(-logit))
-    if not opacity > lens.alpha_min:
-        return False, True
+def _is_finite(number):
+    return number - number == ZERO
 
-    w, qx, qy, qz, _ = unit_quaternion(quats, i)
-    m = axes_of(w, qx, qy, qz, math.exp(ls0), math.exp(ls1), math.exp(ls2))
+
+@helper
+def _project_lanes(lens, first, last, means, quats, log_scales, logits, local):
+    """Mean, conic, depth, opacity, radii into nine rows of `local`; bits of who is seen, of who is not finite."""
+    mx, my, mz = gather(means, first, last, 0), gather(means, first, last, 1), gather(means, first, last, 2)
+    qw, qx = gather(quats, first, last, 0), gather(quats, first, last, 1)
+    qy, qz = gather(quats, first, last, 2), gather(quats, first, last, 3)
+    l0, l1 = gather(log_scales, first, last, 0), gather(log_scales, first, last, 1)
+    l2, logit = gather(log_scales, first, last, 2), gather(logits, first, last, 0)
+    length = qw * qw + qx * qx + qy * qy + qz * qz
+    usable = _finite(mx + my + mz) & _finite(l0 + l1 + l2) & _finite(logit) & _finite(length) & (length > ZERO)
+
+    x, y, z = to_camera(lens, mx, my, mz)
+    opacity = sigmoid(logit)
+    candidate = usable & (z > lens.near) & (opacity > lens.alpha_min)
+    z = select(candidate, z, splat(ONE))
+    qw, qx, qy, qz, _ = unit_quaternion(qw, qx, qy, qz)
+    m = axes_of(qw, qx, qy, qz, exponential(l0), exponential(l1), exponential(l2))
     xx, xy, yy = covariance2d(half_axes2d(jacobian(lens, x, y, z), m))
     wide_xx, wide_yy = xx + lens.low_pass, yy + lens.low_pass
     det = wide_xx * wide_yy - xy * xy
-    if not _finite(det):
-        return False, False
-    if not det > ZERO:
-        return False, True
     inverse = ONE / det
     if lens.antialiased:
-        opacity *= math.sqrt(max((xx * yy - xy * xy) * inverse, f(1e-12)))
-        if not opacity > lens.alpha_min:
-            return False, True
+        opacity *= square_root(greater_of((xx * yy - xy * xy) * inverse, LEAST_RATIO))
 
     iz = ONE / z
-    u, v = lens.fx * x * iz + lens.cx, lens.fy * y * iz + lens.cy
-    reach = TWO * math.log(opacity / lens.alpha_min)
-    rx, ry = math.sqrt(reach * wide_xx), math.sqrt(reach * wide_yy)
-    if not _finite(u + v + rx + ry):
-        return False, False
-    if u + rx < HALF or v + ry < HALF or u - rx > lens.width - HALF or v - ry > lens.height - HALF:
-        return False, True
+    u, v = lens.fx * (x * iz) + lens.cx, lens.fy * (y * iz) + lens.cy
+    reach = logarithm2(greater_of(opacity / lens.alpha_min, ONE)) * TWO_LN2
+    rx, ry = square_root(reach * wide_xx), square_root(reach * wide_yy)
+    drawable = _finite(det) & _finite(u + v) & _finite(rx + ry)
+    touches = (u + rx >= HALF) & (v + ry >= HALF) & (u - rx <= lens.width - HALF) & (v - ry <= lens.height - HALF)
+    seen = candidate & drawable & (det > ZERO) & (reach > ZERO) & touches
 
-    dx, dy, dz = mx - lens.px, my - lens.py, mz - lens.pz
+    store(local, 0, u)
+    store(local, LANES, v)
+    store(local, 2 * LANES, wide_yy * inverse)
+    store(local, 3 * LANES, -xy * inverse)
+    store(local, 4 * LANES, wide_xx * inverse)
+    store(local, 5 * LANES, z)
+    store(local, 6 * LANES, opacity)
+    store(local, 7 * LANES, rx)
+    store(local, 8 * LANES, ry)
+    every = (np.int64(1) << np.int64(LANES)) - 1
+    wrong = (every ^ bits_of(usable)) | (bits_of(candidate) & (every ^ bits_of(drawable)))
+    return bits_of(seen), wrong
+
+
+@helper
+def _color(i, lens, bases, basis, means, sh0, shN):
+    """Red, green and blue of Gaussian i as seen by the camera, not clamped."""
+    dx, dy, dz = means[i, 0] - lens.px, means[i, 1] - lens.py, means[i, 2] - lens.pz
     n = ONE / math.sqrt(dx * dx + dy * dy + dz * dz)
     fill_basis(dx * n, dy * n, dz * n, bases, basis)
     red, green, blue = HALF + basis[0] * sh0[i, 0], HALF + basis[0] * sh0[i, 1], HALF + basis[0] * sh0[i, 2]
@@ -202,14 +244,7 @@ def _project_one(
         red += basis[k] * shN[i, 3 * k - 3]
         green += basis[k] * shN[i, 3 * k - 2]
         blue += basis[k] * shN[i, 3 * k - 1]
-    if not _finite(red + green + blue):
-        return False, False
-
-    means2d[i, 0], means2d[i, 1], depths[i], opacities[i] = u, v, z, opacity
-    conics[i, 0], conics[i, 1], conics[i, 2] = wide_yy * inverse, -xy * inverse, wide_xx * inverse
-    colors[i, 0], colors[i, 1], colors[i, 2] = max(red, ZERO), max(green, ZERO), max(blue, ZERO)
-    radii[i, 0], radii[i, 1] = rx, ry
-    return True, True
+    return red, green, blue
 
 
 @helper
@@ -228,6 +263,20 @@ def color_gradients(i, lens, bases, basis, weights, means, shN, red, green, blue
     return (gx - along * x) * n, (gy - along * y) * n, (gz - along * z) * n
 
 
+@helper
+def splat_gradients(first, last, g_means2d, g_conics, g_depths, g_opacities):
+    """What pull_back starts from: LANES rows from `first` on."""
+    return (
+        gather(g_means2d, first, last, 0),
+        gather(g_means2d, first, last, 1),
+        gather(g_conics, first, last, 0),
+        gather(g_conics, first, last, 1),
+        gather(g_conics, first, last, 2),
+        gather(g_depths, first, last, 0),
+        gather(g_opacities, first, last, 0),
+    )
+
+
 @kernel
 def _backward(
     counter, blocks, lens, bases,
@@ -236,35 +285,42 @@ def _backward(
     g_means, g_quats, g_log_scales, g_logits, g_sh0, g_shN, camera_sums,
 ):  # fmt: skip
     N = logits.size
-    basis, weights = np.empty(25, np.float32), np.empty(25, np.float32)
+    basis, weights, local = np.empty(25, np.float32), np.empty(25, np.float32), workspace(STORED * LANES)
     while True:
         block = take(counter)
         if block >= blocks:
             return
-        sums = camera_sums[block]
-        for i in range(block * BLOCK, min(N, (block + 1) * BLOCK)):
-            if radii[i, 0] <= ZERO:
-                continue
-            red = g_colors[i, 0] if colors[i, 0] > ZERO else ZERO
-            green = g_colors[i, 1] if colors[i, 1] > ZERO else ZERO
-            blue = g_colors[i, 2] if colors[i, 2] > ZERO else ZERO
-            vx, vy, vz = color_gradients(i, lens, bases, basis, weights, means, shN, red, green, blue)
-            splat = (
-                g_means2d[i, 0], g_means2d[i, 1], g_conics[i, 0], g_conics[i, 1], g_conics[i, 2],
-                g_depths[i], g_opacities[i],
-            )  # fmt: skip
-            g, to_view = pull_back(lens, i, means, quats, log_scales, logits, splat)
-            g_means[i, 0], g_means[i, 1], g_means[i, 2] = g[0] + vx, g[1] + vy, g[2] + vz
-            g_log_scales[i, 0], g_log_scales[i, 1], g_log_scales[i, 2] = g[3], g[4], g[5]
-            g_quats[i, 0], g_quats[i, 1], g_quats[i, 2], g_quats[i, 3] = g[6], g[7], g[8], g[9]
-            g_logits[i] = g[10]
-            g_sh0[i, 0], g_sh0[i, 1], g_sh0[i, 2] = basis[0] * red, basis[0] * green, basis[0] * blue
-            for k in range(1, bases):
-                g_shN[i, 3 * k - 3] = basis[k] * red
-                g_shN[i, 3 * k - 2] = basis[k] * green
-                g_shN[i, 3 * k - 1] = basis[k] * blue
+        sums, last = camera_sums[block], min(N, (block + 1) * BLOCK) - 1
+        for first in range(block * BLOCK, last + 1, LANES):
+            splat = splat_gradients(first, last, g_means2d, g_conics, g_depths, g_opacities)
+            g, to_view = pull_back(lens, first, last, means, quats, log_scales, logits, splat)
+            for k in range(STORED):
+                store(local, k * LANES, g[k])
+            count = min(LANES, last + 1 - first)
+            counted = (gather(radii, first, last, 0) > ZERO) & (load(NUMBER, 0) < f(count))
             for k in range(12):
-                sums[k] += to_view[k]
-            sums[12] += vx
-            sums[13] += vy
-            sums[14] += vz
+                sums[k] += sum_lanes(select(counted, to_view[k], zeros()))
+            for lane in range(count):
+                i = first + lane
+                if radii[i, 0] <= ZERO:
+                    continue
+                red = g_colors[i, 0] if colors[i, 0] > ZERO else ZERO
+                green = g_colors[i, 1] if colors[i, 1] > ZERO else ZERO
+                blue = g_colors[i, 2] if colors[i, 2] > ZERO else ZERO
+                vx, vy, vz = color_gradients(i, lens, bases, basis, weights, means, shN, red, green, blue)
+                g_means[i, 0] = local[lane] + vx
+                g_means[i, 1] = local[LANES + lane] + vy
+                g_means[i, 2] = local[2 * LANES + lane] + vz
+                for k in range(3):
+                    g_log_scales[i, k] = local[(3 + k) * LANES + lane]
+                for k in range(4):
+                    g_quats[i, k] = local[(6 + k) * LANES + lane]
+                g_logits[i, 0] = local[10 * LANES + lane]
+                g_sh0[i, 0], g_sh0[i, 1], g_sh0[i, 2] = basis[0] * red, basis[0] * green, basis[0] * blue
+                for k in range(1, bases):
+                    g_shN[i, 3 * k - 3] = basis[k] * red
+                    g_shN[i, 3 * k - 2] = basis[k] * green
+                    g_shN[i, 3 * k - 1] = basis[k] * blue
+                sums[12] += vx
+                sums[13] += vy
+                sums[14] += vz

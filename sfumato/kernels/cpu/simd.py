@@ -10,6 +10,7 @@ import os
 
 import llvmlite.binding as llvm
 import numba
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
@@ -25,11 +26,14 @@ __all__ = [
     "bits_of",
     "copy_four",
     "dot",
+    "exponential",
     "first_bit",
+    "gather",
     "greater_of",
     "lesser_of",
     "load",
     "load_each",
+    "logarithm2",
     "multiply_add_each",
     "power_of_two",
     "prefetch",
@@ -58,6 +62,7 @@ def _lanes() -> int:
 
 
 LANES = _lanes()
+f = np.float32
 
 _float, _int = ir.FloatType(), ir.IntType(32)
 _floats = ir.VectorType(_float, LANES)
@@ -157,8 +162,24 @@ for _operation, _instruction in (
     (operator.truediv, "fdiv"),
 ):
     _arithmetic(_operation, _instruction)
-for _operation, _sign in ((operator.ge, ">="), (operator.gt, ">"), (operator.le, "<="), (operator.lt, "<")):
+for _operation, _sign in (
+    (operator.ge, ">="),
+    (operator.gt, ">"),
+    (operator.le, "<="),
+    (operator.lt, "<"),
+    (operator.eq, "=="),
+):
     _comparison(_operation, _sign)
+
+
+@infer_global(operator.neg)
+class _Negate(ConcreteTemplate):
+    cases = [signature(vector, vector)]  # noqa: RUF012
+
+
+@lower_builtin(operator.neg, vector)
+def _lower_negate(context, builder, signature, args):
+    return builder.fsub(ir.Constant(_floats, [-0.0] * LANES), args[0])
 
 
 @infer_global(operator.and_)
@@ -186,6 +207,25 @@ def load(typing, array, index):
         return builder.load(_pointer(context, builder, array, args[0], args[1], _floats), align=4)
 
     return vector(array, types.intp), generate
+
+
+@intrinsic
+def gather(typing, array, first, last, column):
+    """Column `column` of LANES rows of a two-dimensional array from row `first` on, no further than row `last`."""
+
+    def generate(context, builder, signature, args):
+        table = context.make_array(array)(context, builder, args[0])
+        width = builder.extract_value(table.shape, 1)
+        result, row = ir.Constant(_floats, ir.Undefined), args[1]
+        for lane in range(LANES):
+            at = builder.add(builder.mul(row, width), args[3])
+            number = builder.load(builder.gep(table.data, [at]), align=4)
+            result = builder.insert_element(result, number, ir.Constant(_int, lane))
+            next_row = builder.add(row, ir.Constant(row.type, 1))
+            row = builder.select(builder.icmp_signed("<", next_row, args[2]), next_row, args[2])
+        return result
+
+    return vector(array, types.intp, types.intp, types.intp), generate
 
 
 @intrinsic
@@ -270,24 +310,22 @@ def select(typing, condition, a, b):
     return vector(mask, vector, vector), lambda context, builder, signature, args: builder.select(*args)
 
 
-@intrinsic
-def lesser_of(typing, a, b):
-    """Lane by lane, the lesser."""
+def _extreme(sign):
+    """Lane by lane, the one of two (at most one of them a float32) that is to the `sign` side."""
 
-    def generate(context, builder, signature, args):
-        return builder.select(builder.fcmp_ordered("<", *args), *args)
+    def typed(typing, a, b):
+        def generate(context, builder, signature, args):
+            a, b = (
+                arg if kind is vector else _splat(builder, arg) for kind, arg in zip(signature.args, args, strict=True)
+            )
+            return builder.select(builder.fcmp_ordered(sign, a, b), a, b)
 
-    return vector(vector, vector), generate
+        return vector(a, b), generate
+
+    return intrinsic(typed)
 
 
-@intrinsic
-def greater_of(typing, a, b):
-    """Lane by lane, the greater."""
-
-    def generate(context, builder, signature, args):
-        return builder.select(builder.fcmp_ordered(">", *args), *args)
-
-    return vector(vector, vector), generate
+lesser_of, greater_of = _extreme("<"), _extreme(">")
 
 
 @intrinsic
@@ -299,6 +337,69 @@ def square_root(typing, value):
         return builder.call(function, args)
 
     return vector(vector), generate
+
+
+@intrinsic
+def _exponent_and_mantissa(typing, value):
+    """e and m with value = m 2^e and m in [1, 2), of positive normal numbers."""
+
+    def generate(context, builder, signature, args):
+        bits = builder.bitcast(args[0], _indices)
+        exponent = builder.sub(builder.lshr(bits, _whole(23)), _whole(127))
+        mantissa = builder.or_(builder.and_(bits, _whole(0x7FFFFF)), _whole(127 << 23))
+        parts = [builder.sitofp(exponent, _floats), builder.bitcast(mantissa, _floats)]
+        return _pack(context, builder, signature.return_type, parts)
+
+    return types.UniTuple(vector, 2)(vector), generate
+
+
+@intrinsic
+def _times_power_of_two(typing, value, exponent):
+    """value 2^exponent for whole exponents from -126 to 127."""
+
+    def generate(context, builder, signature, args):
+        bits = builder.shl(builder.add(builder.fptosi(args[1], _indices), _whole(127)), _whole(23))
+        return builder.fmul(args[0], builder.bitcast(bits, _floats))
+
+    return vector(vector, vector), generate
+
+
+@intrinsic
+def _nearest_whole(typing, value):
+    """Rounded to whole numbers."""
+
+    def generate(context, builder, signature, args):
+        return builder.call(_external(builder, f"llvm.rint.v{LANES}f32", _floats, [_floats]), args)
+
+    return vector(vector), generate
+
+
+def _whole(number):
+    return ir.Constant(_indices, [number] * LANES)
+
+
+@numba.njit(nogil=True, forceinline=True, _nrt=False, fastmath={"contract"})
+def exponential(value):
+    """e^value, relative error 2e-7; clamped to what float32 can hold."""
+    x = lesser_of(greater_of(value, f(-87.0)), f(88.0)) * f(1.4426950408889634)
+    whole = _nearest_whole(x)
+    y = x - whole  # in [-1/2, 1/2]: the Taylor series of 2^y
+    series = ((y * f(1.5403530e-4) + f(1.3333558e-3)) * y + f(9.6181291e-3)) * y + f(5.5504109e-2)
+    series = ((series * y + f(2.4022651e-1)) * y + f(6.9314718e-1)) * y + f(1.0)
+    return _times_power_of_two(series, whole)
+
+
+@numba.njit(nogil=True, forceinline=True, _nrt=False, fastmath={"contract"})
+def logarithm2(value):
+    """log2 of positive normal numbers, absolute error 2e-7 near 1."""
+    exponent, m = _exponent_and_mantissa(value)
+    large = m > f(1.4142135)
+    m = select(large, m * f(0.5), m)
+    exponent = select(large, exponent + f(1.0), exponent)
+    t = (m - f(1.0)) / (m + f(1.0))  # ln m = 2 artanh t
+    tt = t * t
+    series = ((tt * f(1 / 9) + f(1 / 7)) * tt + f(1 / 5)) * tt + f(1 / 3)
+    return (series * tt + f(1.0)) * t * f(2.885390082) + exponent
 
 
 @intrinsic
