@@ -185,10 +185,9 @@ def test_shadows_fall_where_the_light_is_blocked() -> None:
     bright, dim = illuminate(open_sky).patches[0], illuminate(blocked).patches[0]
     assert bright.mean(axis=-1).std() < 0.02 * bright.mean()
     shade = dim.mean(axis=-1) / bright.mean()
-    # the sun stands at (-0.55, -0.42, 0.72): the shadow of a ball 0.25 above lands at (0.19, 0.15)
-    darkest = np.argwhere(shade == shade.min())[0]
-    assert np.allclose((darkest[::-1] + 0.5) / 40 - 0.5, (0.19, 0.15), atol=0.08)
-    assert shade.min() < 0.5
+    # the sun stands towards (-0.55, -0.42, 0.72): the middle of the ball, 0.25 up, throws its shadow to (0.19, 0.15)
+    assert shade[26, 27] < 0.5  # there
+    assert shade[13, 12] > 0.7  # as far on the sunny side
     assert shade[0, 0] > 0.9
     again = illuminate(blocked).patches[0]
     assert np.array_equal(again, dim)
