@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sfumato.core.gaussians import Gaussians
 from sfumato.core.scene import Scene
+from sfumato.core.threads import one_torch_thread
 from sfumato.kernels.backends import load
 from sfumato.kernels.stages import Backend
 from sfumato.train.average import Average
@@ -62,7 +63,7 @@ def train(
     The same scene, config and machine give the same bits. on_step is called after every step. Raises InputError
     when the scene has no training photo or no point to start from, BackendError when the backend cannot run here.
     """
-    with _one_torch_thread():
+    with one_torch_thread():
         return _train(scene, config or TrainConfig(), load(backend), on_step)
 
 
@@ -128,18 +129,3 @@ class _Watch:
         stopped = perf_counter()
         yield
         self._began += perf_counter() - stopped
-
-
-@contextmanager
-def _one_torch_thread() -> Iterator[None]:
-    """Torch works in the caller's thread only.
-
-    Its own threads would spin on the cores that the kernels' threads need, and their number shows in the last bits of
-    vectorised functions, whose remainders are computed otherwise.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
