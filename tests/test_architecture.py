@@ -220,8 +220,8 @@ BAD = {
     "capture/loud.py": ('"""Loud."""\nprint("x")\n', "calls print"),
     "formats/silent.py": ("import os\n", "must open with one sentence"),
     "formats/chatty.py": ('"""One thing. And another."""\n', "must open with one sentence"),
-    "mesh/open.py": ('"""Open."""\ndef f(): pass\n', "no __all__"),
-    "mesh/short.py": ('"""Short."""\n__all__ = []\ndef f(): pass\n', "must be in __all__"),
+    "mesh/open.py": ('"""Open."""\ndef door(): pass\n', "no __all__"),
+    "mesh/short.py": ('"""Short."""\n__all__ = []\ndef door(): pass\n', "must be in __all__"),
     "mesh/long.py": ('"""Long."""\nimport os\n__all__ = ["os"]\n', "which this module does not define"),
 }
 
