@@ -132,8 +132,9 @@ class TrainingLine:
         speed = (step - first) / max(now - began, 1e-9)
         psnr = f"{sum(self._recent) / len(self._recent):5.2f} dB" if self._recent else "   -   "
         left = duration((progressed.steps - step) / speed)
-        text = Text(f"step {step:{len(str(progressed.steps))}} of {progressed.steps}", style="bold")
-        text.append(f"  loss {progressed.loss:.4f}  {psnr}  ", style="not bold")
-        text.append(f"{len(progressed.gaussians):,} Gaussians  {speed:.1f} steps/s  ", style="not bold")
-        text.append(f"{left} left" if step < progressed.steps else duration(progressed.seconds), style="not bold")
+        text = Text(no_wrap=True, overflow="ellipsis")
+        text.append(f"step {step:{len(str(progressed.steps))}} of {progressed.steps}", style="bold")
+        text.append(f"  loss {progressed.loss:.4f}  {psnr}  ")
+        text.append(f"{len(progressed.gaussians):,} Gaussians  {speed:.1f} steps/s  ")
+        text.append(f"{left} left" if step < progressed.steps else duration(progressed.seconds))
         return text

@@ -178,7 +178,9 @@ def test_public_names_are_there_and_import_nothing_before(repository: Path) -> N
     assert dir(sfumato) == sorted(sfumato.__all__)
 
 
-@pytest.mark.parametrize("first", ["sfumato.render.path", "sfumato.evaluate.metrics", "sfumato"])
+@pytest.mark.parametrize(
+    "first", ["sfumato.render.path", "sfumato.evaluate.metrics", "sfumato.train.config", "sfumato"]
+)
 def test_rooms_are_functions_and_packages_in_any_order_of_imports(repository: Path, first: str) -> None:
     script = (
         f"import {first}, sfumato, inspect\n"
@@ -192,8 +194,8 @@ def test_rooms_are_functions_and_packages_in_any_order_of_imports(repository: Pa
         "assert 'camera' in inspect.signature(sfumato.render).parameters\n"
         "import sfumato.evaluate\n"
         "assert sfumato.evaluate.evaluate.__doc__\n"
-        "from sfumato import evaluate, render\n"
-        "assert callable(evaluate) and callable(render)\n"
+        "from sfumato import evaluate, render, train\n"
+        "assert callable(evaluate) and callable(render) and callable(train)\n"
     )
     subprocess.run([sys.executable, "-c", script], cwd=repository, check=True, timeout=120)
 

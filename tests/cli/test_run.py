@@ -14,34 +14,12 @@ import torch
 from sfumato import formats
 from sfumato.cli import run
 from sfumato.cli.run import REPORT, RUN, check_output, clear, score, train_and_report
-from sfumato.core.camera import Camera
 from sfumato.core.errors import InputError
 from sfumato.core.gaussians import Gaussians
-from sfumato.core.image import to_uint8
-from sfumato.core.scene import Points, Scene, View
-from sfumato.render.render import render
+from sfumato.core.scene import Scene
 from sfumato.train import TrainConfig
 
-
-def toy(test: bool = True) -> Scene:
-    """Nine small photos of a few colored balls."""
-    means = torch.randn(30, 3) * 0.6
-    gaussians = Gaussians(
-        means=means,
-        quats=torch.tensor([[1.0, 0, 0, 0]]).repeat(30, 1),
-        log_scales=torch.full((30, 3), -1.5),
-        logit_opacities=torch.full((30,), 3.0),
-        sh0=torch.randn(30, 1, 3),
-        shN=torch.zeros(30, 0, 3),
-    )
-    views = []
-    for index in range(9):
-        angle = torch.tensor(index * 0.25 - 1)
-        position = 4 * torch.stack([angle.sin(), torch.tensor(-0.2), -angle.cos()])
-        camera = Camera.look_at(position, torch.zeros(3), torch.tensor([0.0, -1.0, 0.0]), 24.0, 24, 18)
-        image = to_uint8(render(gaussians, camera, backend="reference").image)
-        views.append(View(f"{index}.png", camera, image, "test" if test and index in (0, 8) else "train"))
-    return Scene(views, Points(means, torch.full((30, 3), 128, dtype=torch.uint8)), protocol={"source": "toy"})
+Toy = Callable[..., Scene]
 
 
 @pytest.fixture
@@ -53,7 +31,7 @@ def everything(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
 
 
-def test_a_run_leaves_what_scripts_rely_on(tmp_path: Path, seed: int, config: TrainConfig) -> None:
+def test_a_run_leaves_what_scripts_rely_on(tmp_path: Path, toy: Toy, config: TrainConfig) -> None:
     out = tmp_path / "deep" / "out"
     done = train_and_report(toy(), out, config, "reference", asked={"input": Path("photos")})
     assert everything(out) == {*RUN, "compare/0.png", "compare/8.png"}
@@ -80,7 +58,7 @@ def test_a_run_leaves_what_scripts_rely_on(tmp_path: Path, seed: int, config: Tr
     assert "![Worst: " in (out / "report.md").read_text(encoding="utf-8")
 
 
-def test_nothing_held_out(tmp_path: Path, seed: int, config: TrainConfig, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_held_out(tmp_path: Path, toy: Toy, config: TrainConfig, capsys: pytest.CaptureFixture[str]) -> None:
     done = train_and_report(toy(test=False), tmp_path, config, "reference")
     assert done.evaluation is None
     assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["test"]["psnr"] is None
@@ -88,7 +66,7 @@ def test_nothing_held_out(tmp_path: Path, seed: int, config: TrainConfig, capsys
 
 
 def test_scores_go_to_the_output_and_progress_does_not(
-    tmp_path: Path, seed: int, config: TrainConfig, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, toy: Toy, config: TrainConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train_and_report(toy(), tmp_path, config, "reference")
     captured = capsys.readouterr()
@@ -113,7 +91,7 @@ def interrupting(monkeypatch: pytest.MonkeyPatch, number: int, at_step: int) -> 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot send itself a signal that Python sees")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_is_saved_and_scored(
-    tmp_path: Path, seed: int, config: TrainConfig, monkeypatch: pytest.MonkeyPatch, number: int
+    tmp_path: Path, toy: Toy, config: TrainConfig, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     before = signal.getsignal(number)
     interrupting(monkeypatch, number, 3)
@@ -129,7 +107,7 @@ def test_an_interrupted_run_is_saved_and_scored(
 
 
 def test_interrupted_again_while_scoring_keeps_splat_and_report(
-    tmp_path: Path, seed: int, config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, toy: Toy, config: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     interrupting(monkeypatch, signal.SIGINT, 2)
 
@@ -183,7 +161,7 @@ def test_a_full_disk_is_seen_before_training(tmp_path: Path, monkeypatch: pytest
         check_output(tmp_path / "out", False, tmp_path)
 
 
-def test_force_removes_the_old_run_only(tmp_path: Path, seed: int, config: TrainConfig) -> None:
+def test_force_removes_the_old_run_only(tmp_path: Path, toy: Toy, config: TrainConfig) -> None:
     (tmp_path / "compare").mkdir()
     for name in ("compare/old.png", "compare/mine.txt", "report.md", "other.txt"):
         (tmp_path / name).write_text("x", encoding="utf-8")
@@ -191,7 +169,7 @@ def test_force_removes_the_old_run_only(tmp_path: Path, seed: int, config: Train
     assert everything(tmp_path) == {*RUN, "compare/0.png", "compare/8.png", "compare/mine.txt", "other.txt"}
 
 
-def test_scoring_alone(tmp_path: Path, seed: int, capsys: pytest.CaptureFixture[str]) -> None:
+def test_scoring_alone(tmp_path: Path, toy: Toy, capsys: pytest.CaptureFixture[str]) -> None:
     scene = toy()
     found = score(Gaussians.empty(0), scene, None, "reference")
     assert found is not None
@@ -202,7 +180,7 @@ def test_scoring_alone(tmp_path: Path, seed: int, capsys: pytest.CaptureFixture[
 
 
 def test_nonfinite_gaussians_are_not_saved(
-    tmp_path: Path, seed: int, config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, toy: Toy, config: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(scene: Scene, config: TrainConfig, backend: str, on_step: Callable[[object], None]) -> None:
         from sfumato.train import Progressed
@@ -222,3 +200,17 @@ def test_nonfinite_gaussians_are_not_saved(
     assert len(done.gaussians) == 2
     entry = json.loads((tmp_path / "log.jsonl").read_text(encoding="utf-8"))
     assert entry["loss"] is None
+
+
+def test_seconds_are_turned_into_steps_that_repeat_the_run(
+    tmp_path: Path, toy: Toy, config: TrainConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene = toy()
+    config = replace(config, max_gaussians=40)
+    train_and_report(scene, tmp_path / "timed", config, "reference", seconds=2)
+    report = json.loads((tmp_path / "timed" / "report.json").read_text(encoding="utf-8"))
+    steps = report["train"]["steps"]
+    assert f"--steps {steps} repeats this run" in capsys.readouterr().err
+    assert report["train"]["planning_seconds"] > 0
+    train_and_report(scene, tmp_path / "again", replace(config, steps=steps), "reference")
+    assert (tmp_path / "again" / "splat.ply").read_bytes() == (tmp_path / "timed" / "splat.ply").read_bytes()
