@@ -21,6 +21,7 @@ __all__ = [
     "jacobian",
     "lens_of",
     "pull_back",
+    "rotation_of",
     "sigmoid",
     "to_camera",
     "unit_quaternion",

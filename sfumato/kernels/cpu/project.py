@@ -184,7 +184,7 @@ def _forward(
 
 @helper
 def _is_finite(number):
-    return number - number == ZERO
+    return abs(number) <= LARGEST  # number - number == 0 is folded to True where sums may be reordered
 
 
 @helper

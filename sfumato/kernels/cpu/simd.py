@@ -34,6 +34,7 @@ __all__ = [
     "load",
     "load_each",
     "logarithm2",
+    "mask",
     "multiply_add_each",
     "power_of_two",
     "prefetch",
@@ -45,6 +46,7 @@ __all__ = [
     "store",
     "store_sums",
     "sum_lanes",
+    "vector",
     "zeros",
     "zeros_each",
 ]

@@ -28,6 +28,7 @@ from sfumato.kernels.cpu.simd import LANES, address
 __all__ = [
     "aligned",
     "cache_folder",
+    "chunks",
     "helper",
     "kernel",
     "launch",
@@ -35,6 +36,7 @@ __all__ = [
     "set_threads",
     "take",
     "threads",
+    "using_threads",
     "workspace",
 ]
 
