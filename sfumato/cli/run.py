@@ -189,7 +189,10 @@ def score(
 
             def compared(view: View, image: Tensor, found: ViewScore) -> None:
                 if folder:
-                    pictures[view.name] = folder / "compare" / picture_name(view.name)
+                    path = folder / "compare" / picture_name(view.name)
+                    if path in pictures.values():  # a/1.png and a-1.png
+                        path = path.with_stem(f"{path.stem}-{len(pictures)}")
+                    pictures[view.name] = path
                     write_comparison(pictures[view.name], view, image, found)
                 counted.append(view.name)
                 progress("evaluating", len(counted), len(views))

@@ -214,3 +214,13 @@ def test_seconds_are_turned_into_steps_that_repeat_the_run(
     assert report["train"]["planning_seconds"] > 0
     train_and_report(scene, tmp_path / "again", replace(config, steps=steps), "reference")
     assert (tmp_path / "again" / "splat.ply").read_bytes() == (tmp_path / "timed" / "splat.ply").read_bytes()
+
+
+def test_views_whose_names_differ_little_get_a_picture_each(tmp_path: Path, toy: Toy) -> None:
+    scene = toy()
+    views = [replace(view, name=name) for view, name in zip(scene.test, ["a/1.png", "a-1.jpg"], strict=True)]
+    score(Gaussians.empty(0), replace(scene, views=scene.train + views), tmp_path, "reference")
+    assert sorted(path.name for path in (tmp_path / "compare").iterdir()) == ["a-1-1.png", "a-1.png"]
+    page = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "[a/1.png](compare/a-1.png)" in page
+    assert "[a-1.jpg](compare/a-1-1.png)" in page
