@@ -158,9 +158,8 @@ def _reflect(
     if not material.gloss:
         return paint * at.light
     mirrored = directions / length[:, None] + 2 * cosine[:, None] * at.normal
-    fresnel = material.gloss + (1 - material.gloss) * np.clip(1 - cosine, 0, 1) ** 5 * (
-        0.25 if material.sharpness < 100 else 0.8
-    )
+    rise = 0.25 if material.sharpness < 100 else 0.8  # towards grazing angles; less where the surface is rough
+    fresnel = material.gloss + rise * (1 - material.gloss) * np.clip(1 - cosine, 0, 1) ** 5
     open_to_light = np.clip(at.light.mean(axis=1, keepdims=True) / 0.55, 0, 1)
     points = eye.astype(np.float32) + depth[:, None] * directions
     shine = _surroundings(scene, points, mirrored, material.sharpness)

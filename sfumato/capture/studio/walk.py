@@ -16,23 +16,24 @@ from sfumato.core.progress import Progress, silent
 __all__ = ["phone_walk", "shoot"]
 
 FOCAL_35MM = 27  # of the phone: 65 degrees across for pictures of 4:3
+ARC, TOWARDS_SUN = np.deg2rad(210), np.deg2rad(-100)  # of the walk, seen from the middle of the table
 DIAGONAL_35MM = 43.266615  # millimeters; equivalent focal lengths compare diagonals (CIPA DCG-001)
 
 
-def phone_walk(count: int = 36, width: int = 480, height: int = 360, seed: int = 0) -> list[Camera]:
-    """`count` cameras of a walk once around the table, the phone now higher, now lower, never quite steady."""
+def phone_walk(count: int = 48, width: int = 480, height: int = 360, seed: int = 0) -> list[Camera]:
+    """`count` cameras of a walk around the sunny side of the table, the phone now higher, now lower, never steady."""
     rng = np.random.default_rng([seed, 200])
     focal = FOCAL_35MM / DIAGONAL_35MM * float(np.hypot(width, height))
+    spacing = ARC / max(count - 1, 1)
     cameras = []
-    for k in range(count):
-        t = k / count
-        angle = 2 * np.pi * (t + rng.normal(0, 0.12 / count)) - 1.9
-        radius = 1.36 + 0.10 * np.sin(2 * np.pi * 2 * t + 0.8) + rng.normal(0, 0.02)
-        z = 1.42 + 0.22 * np.sin(2 * np.pi * 3 * t) + rng.normal(0, 0.02)
+    for k, t in enumerate(np.linspace(0, 1, count)):
+        angle = TOWARDS_SUN + (k - (count - 1) / 2) * spacing + rng.normal(0, 0.12 * spacing)
+        radius = 1.36 + 0.12 * np.sin(2 * np.pi * 1.6 * t + 0.8) + rng.normal(0, 0.02)
+        z = 1.42 + 0.20 * np.sin(2 * np.pi * 3 * t) + rng.normal(0, 0.02)
         position = torch.tensor([radius * np.cos(angle), radius * np.sin(angle), z], dtype=torch.float64)
         target = torch.tensor([0.0, 0.0, 0.93], dtype=torch.float64) + torch.from_numpy(rng.normal(0, 0.03, 3))
-        roll = torch.from_numpy(np.array([0, 0, 1.0]) + rng.normal(0, 0.015, 3))
-        cameras.append(Camera.look_at(position, target, roll, focal, width, height).to(torch.float32))
+        up = torch.from_numpy(np.array([0, 0, 1.0]) + rng.normal(0, 0.015, 3))
+        cameras.append(Camera.look_at(position, target, up, focal, width, height).to(torch.float32))
     return cameras
 
 
