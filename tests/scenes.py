@@ -1,5 +1,6 @@
 """Small scenes for tests: hand-made and random Gaussians, cameras off the common path, one whole training step."""
 
+import math
 from dataclasses import replace
 
 import torch
@@ -52,6 +53,15 @@ def crowd(N: int, degree: int = 3, spread: float = 1.0, size: float = 0.08) -> G
         sh0=torch.randn(N, 1, 3),
         shN=0.3 * torch.randn(N, bases_of_degree(degree) - 1, 3),
     )
+
+
+def broken_crowd(N: int) -> Gaussians:
+    """A crowd in whose middle six Gaussians have a number that is none, each in another field."""
+    gaussians = crowd(N, 1)
+    gaussians.means[:6] = torch.tensor([0.0, 0, 3])
+    for row, name in enumerate(gaussians.names()):
+        getattr(gaussians, name)[row].view(-1)[-1] = math.nan if row % 2 else math.inf
+    return gaussians
 
 
 def askew(width: int, height: int, fov: float = 1.0) -> Camera:

@@ -18,7 +18,7 @@ from sfumato.core.gaussians import Gaussians
 from sfumato.kernels.backends import load
 from sfumato.kernels.stages import AdamStep, RenderSettings
 
-from scenes import RATES, askew, crowd, draw, step_once
+from scenes import RATES, askew, broken_crowd, crowd, draw, step_once
 
 threads = pytest.importorskip("sfumato.kernels.cpu.threads", reason="CPU BACKEND NOT TESTED: it cannot be imported")
 
@@ -161,13 +161,13 @@ def test_process_ends_by_itself(tmp_path: Path) -> None:
 WIDTH = """
 import torch
 from sfumato.kernels.cpu import simd
-from scenes import RATES, askew, crowd, step_once, draw
+from scenes import RATES, askew, broken_crowd, step_once, draw
 from sfumato.kernels.stages import AdamStep, RenderSettings
 torch.manual_seed(0)
-gaussians, target = crowd(300, 1), torch.rand(37, 53, 3)
+gaussians, target = broken_crowd(300), torch.rand(37, 53, 3)
 after, moments, loss = step_once("cpu", gaussians, askew(53, 37), target, RenderSettings(), AdamStep(RATES, 1))
-picture = draw("cpu", gaussians, askew(53, 37))[:3]
-torch.save([simd.LANES, picture, list(moments.mean), loss], "result.pt")
+*picture, splats = draw("cpu", gaussians, askew(53, 37))
+torch.save([simd.LANES, picture, list(moments.mean), loss, int(splats.nonfinite)], "result.pt")
 """
 # the processor that Numba compiles for, oldest that has vectors of this width
 WIDTHS = {"4": "nehalem", "8": "haswell", "16": "haswell"}
@@ -178,11 +178,12 @@ WIDTHS = {"4": "nehalem", "8": "haswell", "16": "haswell"}
 def test_every_width(lanes: str, tmp_path: Path) -> None:
     """A training step compiled for older processors, against the reference in float64."""
     run(WIDTH, tmp_path, SFUMATO_SIMD=lanes, NUMBA_CPU_NAME=WIDTHS[lanes])
-    width, picture, mean, loss = torch.load(tmp_path / "result.pt", weights_only=True)
+    width, picture, mean, loss, nonfinite = torch.load(tmp_path / "result.pt", weights_only=True)
     assert width == int(lanes)
+    assert nonfinite == 6  # one number in each field is none; whatever the width, it shows nowhere else
 
     torch.manual_seed(0)
-    gaussians, target = crowd(300, 1).to(torch.float64), torch.rand(37, 53, 3).double()
+    gaussians, target = broken_crowd(300).to(torch.float64), torch.rand(37, 53, 3).double()
     camera, settings = askew(53, 37).to(torch.float64), RenderSettings()
     _, moments, wanted_loss = step_once("reference", gaussians, camera, target, settings, AdamStep(RATES, 1))
     wanted = draw("reference", gaussians, camera)
