@@ -23,12 +23,12 @@ class Adaptive:
     """Settings of adaptive density control; times are shares of the training, 0 to 1."""
 
     name: Literal["adaptive"] = "adaptive"
-    threshold: float = 2e-4  # mean gradient in normalized device units from which a Gaussian is too coarse
+    threshold: float = 0.0  # mean gradient in normalized device units from which a Gaussian is too coarse
     probe: Literal["signed", "absolute"] = "signed"  # absolute wants a threshold of 4e-4 (Ye et al. 2024)
     every: float = 0.025  # between edits; the paper: 100 of 30 000 steps
     start_at: float = 0.1  # the paper: 500 of 30 000 steps
     stop_at: float = 0.5  # no growth after this; pruning goes on
-    full_at: float = 0.1  # until then room under the cap is given out evenly over time
+    full_at: float = 0.45  # until then room under the cap is given out evenly over time
     clone_below: float = 0.01  # of the extent: smaller Gaussians are cloned, larger ones split
     split_shrink: float = 1.6  # both halves are this much smaller
     prune_opacity: float = 0.005  # fainter Gaussians go
@@ -54,17 +54,17 @@ class _Control:
         self.gradient = torch.zeros(0)  # (N,) sum of the gradients' lengths over the photos that saw a Gaussian
         self.seen = torch.zeros(0)  # (N,) how many did
         self.first = 0  # Gaussians before the first edit
+        self.growing = True  # not yet past stop_at: gradients are still asked for
 
     def penalty(self, gaussians: Gaussians) -> None:
         """See `Strategy.penalty`: there is none."""
 
     def observe(self, camera: Camera, splats: Splats) -> None:
         """See `Strategy.observe`: lengths in normalized device units, where the picture is 2 wide and 2 high."""
-        if len(self.seen) != len(splats.radii):
-            self.gradient = splats.depths.new_zeros(len(splats.radii))
-            self.seen = self.gradient.clone()
-        if splats.probe.grad is None:
+        if splats.probe.grad is None or not self.growing:
             return
+        if len(self.seen) != len(splats.radii):
+            self.gradient, self.seen = torch.zeros(2, len(splats.radii))
         x, y = splats.probe.grad.unbind(1)
         square = x * x * (camera.width / 2) ** 2
         self.gradient += square.addcmul_(y, y, value=(camera.height / 2) ** 2).sqrt_()
@@ -73,6 +73,7 @@ class _Control:
     def edit(self, step: int, gaussians: Gaussians) -> Edit | None:
         """See `Strategy.edit`."""
         time = step / self.span.steps
+        self.growing = time < self.settings.stop_at
         edit = None
         if self.span.is_due(step, self.settings.every) and time >= self.settings.start_at:
             edit = self._densify_and_prune(time, gaussians)
@@ -86,7 +87,7 @@ class _Control:
         log_largest = gaussians.log_scales.amax(dim=1)
         alive = ~self._dead(time, gaussians, log_largest)
         coarse = torch.zeros_like(alive)
-        if time < self.settings.stop_at:
+        if self.growing and len(self.seen) == len(gaussians):
             coarse = self._coarsest(alive, self._allowed(time, len(gaussians)))
         large = log_largest > math.log(self.settings.clone_below * self.span.extent)
         halves = (coarse & large).nonzero()[:, 0].repeat(2)
@@ -118,7 +119,7 @@ class _Control:
     def _coarsest(self, alive: Tensor, allowed: int) -> Tensor:
         """(N,) True for Gaussians to be divided: all above the threshold, or as many of the worst as there is room."""
         mean = (self.gradient / self.seen.clamp(min=1)).nan_to_num_(0, 0, 0)
-        coarse = alive & (mean >= self.settings.threshold)
+        coarse = alive & (mean > self.settings.threshold)
         room = max(0, allowed - int(alive.sum()))  # both clone and split add one
         if int(coarse.sum()) > room:
             worst = torch.where(coarse, mean, -1).argsort(descending=True, stable=True)[:room]
