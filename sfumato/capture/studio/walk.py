@@ -21,13 +21,17 @@ DIAGONAL_35MM = 43.266615  # millimeters; equivalent focal lengths compare diago
 
 
 def phone_walk(count: int = 48, width: int = 480, height: int = 360, seed: int = 0) -> list[Camera]:
-    """`count` cameras of a walk around the sunny side of the table, the phone now higher, now lower, never steady."""
+    """`count` cameras of a walk around the sunny side of the table, the phone now higher, now lower, never steady.
+
+    It first goes back a little, so that the first photo, which is often held out, shows nothing that no other does.
+    """
     rng = np.random.default_rng([seed, 200])
     focal = FOCAL_35MM / DIAGONAL_35MM * float(np.hypot(width, height))
     spacing = ARC / max(count - 1, 1)
     cameras = []
-    for k, t in enumerate(np.linspace(0, 1, count)):
-        angle = TOWARDS_SUN + (k - (count - 1) / 2) * spacing + rng.normal(0, 0.12 * spacing)
+    for t in np.linspace(0, 1, count):
+        along = np.interp(t, [0, 0.1, 1], [-0.78, -1, 1])
+        angle = TOWARDS_SUN + along * ARC / 2 + rng.normal(0, 0.12 * spacing)
         radius = 1.36 + 0.12 * np.sin(2 * np.pi * 1.6 * t + 0.8) + rng.normal(0, 0.02)
         z = 1.42 + 0.20 * np.sin(2 * np.pi * 3 * t) + rng.normal(0, 0.02)
         position = torch.tensor([radius * np.cos(angle), radius * np.sin(angle), z], dtype=torch.float64)
