@@ -1,6 +1,6 @@
 """The errors sfumato raises on purpose; whatever else escapes is a bug in sfumato."""
 
-__all__ = ["BackendError", "InputError", "SfumatoError", "ShapeError"]
+__all__ = ["BackendError", "InputError", "SfumatoError", "SfumatoWarning", "ShapeError"]
 
 
 class SfumatoError(Exception):
@@ -17,3 +17,7 @@ class ShapeError(InputError):
 
 class BackendError(SfumatoError, RuntimeError):
     """A backend cannot run here, or cannot do what was asked of it."""
+
+
+class SfumatoWarning(UserWarning):
+    """Something is not as expected, but the work goes on; the message says what was done about it."""

@@ -1,0 +1,205 @@
+"""load_scene: a folder of photos, or a dataset with cameras, to a Scene that can be trained on."""
+
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from sfumato.capture.cache import cache_folder, fingerprint
+from sfumato.capture.colmap import find_model, read_colmap
+from sfumato.capture.nerf_json import find_transforms, random_points, read_transforms
+from sfumato.capture.photos import list_photos, map_photos, read_header
+from sfumato.capture.sfm import photos_of, solve
+from sfumato.capture.shot import Capture, Shot, same_shape
+from sfumato.capture.undistort import pinhole_of, undistort
+from sfumato.core.errors import InputError, SfumatoWarning
+from sfumato.core.files import replacing
+from sfumato.core.image import RESIZE_FILTER, composite, read_image, resize
+from sfumato.core.progress import Progress, silent
+from sfumato.core.scene import Scene, View, hold_out
+
+__all__ = ["load_scene"]
+
+Color = tuple[float, float, float]
+
+
+def load_scene(
+    source: Path,
+    *,
+    downscale: float = 1.0,
+    holdout: int = 8,
+    background: Color | None = None,
+    cache: Path | None = None,
+    progress: Progress = silent,
+) -> Scene:
+    """Read photos with their cameras; world axes and units stay those of the source.
+
+    source: a folder of photos, whose cameras are then found by structure from motion; or a dataset with a COLMAP model,
+        a transforms.json, or the transforms_train.json and transforms_test.json of Blender synthetic scenes.
+    downscale: photos become 1/downscale as wide and high, by the mean over each new pixel's footprint.
+    holdout: every holdout-th photo in name order, the first included, is for testing; 0 holds none out. A dataset
+        with an official test split keeps that instead.
+    background: [0, 1] RGB behind transparent photos; white for synthetic scenes, else black.
+    cache: where found cameras and undistorted photos are kept; the user's cache folder by default. Nothing is ever
+        written to `source`.
+
+    Photos of distorting lenses are undistorted. Warns (SfumatoWarning) of photos that are left out. Raises InputError
+    when the source cannot be read, or there are too few photos to hold any out.
+    """
+    source = Path(source)
+    _check(source, downscale, holdout, background)
+    store = cache_folder() if cache is None else Path(cache)
+    capture = _read(source, store, progress)
+    color = background or ((1.0, 1.0, 1.0) if capture.is_synthetic else (0.0, 0.0, 0.0))
+    shots = _fit_to_photos(_with_unique_names(capture.shots), progress)
+    developer = _Developer(downscale, color, store / "undistorted")
+    views = map_photos(developer.develop, shots, "reading photos", progress)
+    views, rule = _split(source, views, shots, holdout)
+    points = random_points(capture) if capture.points is None or not len(capture.points) else capture.points
+    sizes = Counter(f"{view.camera.width}x{view.camera.height}" for view in views)
+    protocol: dict[str, object] = {
+        "reader": capture.reader,
+        "source": source.resolve().name,
+        "photos": len(views),
+        "size": ", ".join(sizes),
+        "downscale": downscale,
+        "resize_filter": RESIZE_FILTER if downscale != 1 else "none",
+        "background": list(color),
+        "holdout": rule,
+        "points": "random" if capture.points is None else "structure from motion",
+        "undistorted": sum(not shot.lens.is_pinhole for shot in shots),
+        **capture.protocol,
+    }
+    return Scene(views, points, color, protocol)
+
+
+def _check(source: Path, downscale: float, holdout: int, background: Color | None) -> None:
+    if not source.exists():
+        raise InputError(f"{source} is not there; give a folder of photos or a dataset folder")
+    if not source.is_dir():
+        raise InputError(f"{source} is a file; give the folder it is in")
+    if not 1 <= downscale < float("inf"):
+        raise InputError(f"downscale must be 1 or more; got {downscale}")
+    if holdout < 0 or holdout == 1:
+        raise InputError(f"holdout must be 0 (none) or at least 2 (every 2nd photo); got {holdout}")
+    if background is not None and not (len(background) == 3 and all(0 <= value <= 1 for value in background)):
+        raise InputError(f"background must be three numbers in [0, 1]; got {background}")
+
+
+def _read(source: Path, store: Path, progress: Progress) -> Capture:
+    """The capture of whatever `source` is; a COLMAP model comes before transforms.json, for it has points."""
+    if model := find_model(source):
+        return read_colmap(source, model, photos_of(source))
+    if files := find_transforms(source):
+        return read_transforms(files, progress)
+    names = list_photos(source)
+    if not names:
+        raise InputError(f"{source} holds no photos, no COLMAP model and no transforms.json")
+    found = solve(source, store / "cameras" / fingerprint(source / name for name in names), progress)
+    capture = read_colmap(source, found.folder / "sparse" / "0", source)
+    if found.left_out:
+        shown = ", ".join(found.left_out[:5]) + (", ..." if len(found.left_out) > 5 else "")
+        told = f"no camera was found for {len(found.left_out)} of {found.photos} photos, which are left out: {shown}"
+        warnings.warn(told, SfumatoWarning, stacklevel=3)
+    solved = {"registered": found.registered, "photos_given": found.photos, "left_out": found.left_out}
+    return replace(capture, reader="structure from motion", protocol={**capture.protocol, **solved})
+
+
+def _with_unique_names(shots: Sequence[Shot]) -> list[Shot]:
+    seen: Counter[str] = Counter()
+    unique = []
+    for shot in shots:
+        seen[shot.name] += 1
+        again = seen[shot.name]
+        unique.append(shot if again == 1 else replace(shot, name=f"{shot.name}~{again}"))
+    return unique
+
+
+def _fit_to_photos(shots: Sequence[Shot], progress: Progress) -> list[Shot]:
+    """The shots with their lenses rescaled to the size that the photos really have."""
+
+    def fit(shot: Shot) -> Shot:
+        header = read_header(shot.path)
+        size = (header.width, header.height)
+        if not same_shape(size, (shot.lens.width, shot.lens.height)):
+            wanted = f"{shot.lens.width} x {shot.lens.height}"
+            raise InputError(
+                f"{shot.path} is {size[0]} x {size[1]}, but its camera {wanted}; was it cropped or turned?"
+            )
+        return replace(shot, lens=shot.lens.resized(*size))
+
+    return map_photos(fit, shots, "looking at photos", progress)
+
+
+def _split(source: Path, views: list[View], shots: Sequence[Shot], holdout: int) -> tuple[list[View], str]:
+    """Views with their split, and the rule in words."""
+    if any(shot.split == "test" for shot in shots):
+        rule = "official test split"
+    elif holdout:
+        if len(views) < 3:
+            raise InputError(f"{source} has {len(views)} photos, too few to hold one out; add photos or use holdout 0")
+        return hold_out(views, holdout), f"every {holdout}th photo in name order, from the first"
+    else:
+        rule = "none"
+    if all(view.split == "test" for view in views):
+        raise InputError(f"{source} has test photos only; training needs its transforms_train.json")
+    return sorted(views, key=lambda view: view.name), rule
+
+
+class _Developer:
+    """Turns shots into views: decode, lay over the background, undistort, downscale."""
+
+    def __init__(self, downscale: float, background: Color, store: Path) -> None:
+        self.downscale = downscale
+        self.background = background
+        self.store = store
+
+    def develop(self, shot: Shot) -> View:
+        """The shot's view; results of undistortion are kept in the store, at their final size, losslessly."""
+        lens = pinhole_of(shot.lens)
+        width, height = (max(1, round(side / self.downscale)) for side in (lens.width, lens.height))
+        camera = shot.camera(lens).resized(width, height).to(torch.float32)
+        expose = self._expose if shot.lens.is_pinhole else self._straight
+        image = expose(shot, width, height)
+        return View(shot.name, camera, image, shot.split or "train")
+
+    def _expose(self, shot: Shot, width: int, height: int) -> Tensor:
+        image = read_image(shot.path)
+        if image.shape[2] == 4:  # before any resampling: straight alpha does not interpolate
+            image = composite(image, self.background)
+        return resize(undistort(image, shot.lens), width, height)
+
+    def _straight(self, shot: Shot, width: int, height: int) -> Tensor:
+        """The undistorted photo, from the store when it is there."""
+        key = fingerprint([shot.path], shot.lens, self.downscale, self.background, RESIZE_FILTER)
+        path = self.store / key[:2] / f"{key}.png"
+        kept = _recall(path, width, height)
+        if kept is not None:
+            return kept
+        image = self._expose(shot, width, height)
+        _keep(path, image)
+        return image
+
+
+def _recall(path: Path, width: int, height: int) -> Tensor | None:
+    """The kept image, or None when there is none of that size."""
+    try:
+        image = read_image(path)
+    except InputError:
+        return None
+    return image if image.shape == (height, width, 3) else None
+
+
+def _keep(path: Path, image: Tensor) -> None:
+    """Keep an image as PNG; a cache that cannot be written costs time, not the result."""
+    try:
+        with replacing(path) as file:
+            Image.fromarray(np.ascontiguousarray(image.numpy())).save(file, "PNG", compress_level=1)
+    except OSError:
+        warnings.warn(f"cannot write to the cache {path.parent}; set SFUMATO_CACHE", SfumatoWarning, stacklevel=2)

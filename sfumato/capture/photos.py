@@ -1,0 +1,124 @@
+"""Photos: which files of a folder are photos, which file a dataset means by a name, how large each one is."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import TypeVar
+
+from PIL import Image, UnidentifiedImageError
+
+from sfumato.core.errors import InputError
+from sfumato.core.limits import usable_cores
+from sfumato.core.progress import Progress
+
+__all__ = ["PHOTO_SUFFIXES", "Header", "PhotoIndex", "list_photos", "map_photos", "read_header"]
+
+PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
+
+T = TypeVar("T")
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the first bytes of a photo say."""
+
+    width: int  # pixels, as stored: EXIF orientation is not applied
+    height: int
+    has_alpha: bool
+    lens: tuple[object, ...]  # maker, model, lens, focal lengths as in EXIF: equal for photos taken alike
+
+
+def list_photos(folder: Path) -> list[str]:
+    """Sorted names (forward slashes, sub-folders included) of the photos below `folder`; other files are ignored.
+
+    Hidden files and folders, and what macOS leaves in archives, are passed over.
+    """
+    names = []
+    for place, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
+        names += [
+            (Path(place) / name).relative_to(folder).as_posix()
+            for name in files
+            if not name.startswith(".") and Path(name).suffix.lower() in PHOTO_SUFFIXES
+        ]
+    return sorted(names)
+
+
+def read_header(path: Path) -> Header:
+    """Size, transparency and lens of a photo without decoding it. Raises InputError when it is not an image."""
+    try:
+        with Image.open(path) as file:
+            exif = file.getexif()
+            details = exif.get_ifd(0x8769)  # the Exif sub-folder, where the lens is
+            tags = [exif.get(tag) for tag in (0x010F, 0x0110)]  # Make, Model
+            tags += [details.get(tag) for tag in (0x920A, 0xA405, 0xA404, 0xA434)]  # focal, at 35 mm, zoom, lens
+            has_alpha = "A" in file.getbands() or "transparency" in file.info
+            return Header(file.width, file.height, has_alpha, tuple(str(tag) for tag in tags))
+    except FileNotFoundError:
+        raise InputError(f"{path} is not there") from None
+    except UnidentifiedImageError:
+        raise InputError(f"{path} is not an image that can be read here; remove it or replace it") from None
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path} cannot be read as an image: {error}") from None
+
+
+class PhotoIndex:
+    """The photos of a few folders, found by the names that datasets written elsewhere use for them."""
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self.folders = [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
+        self._listed: dict[Path, dict[str, Path]] = {}
+
+    def find(self, name: str) -> Path | None:
+        """The photo called `name`, or None.
+
+        Tried in every folder: the name as it is, with an extension, in another case; then, for paths of somebody
+        else's machine, the file name alone.
+        """
+        if not name:
+            return None
+        candidates = [folder / name for folder in self.folders]  # an absolute name replaces the folder
+        for path in candidates:
+            if path.is_file():
+                return path
+        for path in candidates:
+            for suffix in PHOTO_SUFFIXES:  # appended, not replaced: "r_0.5" has no extension
+                if (extended := path.with_name(path.name + suffix)).is_file():
+                    return extended
+        relative = str(PurePosixPath(name.replace("\\", "/")))
+        base = PureWindowsPath(name).name  # splits at both kinds of slashes
+        return self._look_up(relative) or self._look_up(base)
+
+    def _look_up(self, name: str) -> Path | None:
+        for folder in self.folders:
+            listed = self._listed.get(folder)
+            if listed is None:
+                listed = self._listed[folder] = dict(_keys(folder))
+            if found := listed.get(name.lower()):
+                return found
+        return None
+
+
+def _keys(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Lower-case names of the photos below `folder`, with and without extension."""
+    for name in reversed(list_photos(folder)):  # reversed: of two with the same stem, the first one wins
+        yield str(PurePosixPath(name).with_suffix("")).lower(), folder / name
+        yield name.lower(), folder / name
+
+
+def map_photos(work: Callable[[Item], T], items: Sequence[Item], stage: str, progress: Progress) -> list[T]:
+    """`work` of every item, in order, by a small pool of threads: decoding photos releases Python's lock."""
+    results = []
+    progress(stage, 0, len(items))
+    with ThreadPoolExecutor(min(8, usable_cores())) as pool:
+        try:
+            for done, result in enumerate(pool.map(work, items), start=1):
+                results.append(result)
+                progress(stage, done, len(items))
+        except BaseException:  # Ctrl-C too: what has not begun is not begun
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return results
