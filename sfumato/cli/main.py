@@ -3,10 +3,13 @@
 import errno
 import importlib
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import sfumato
-from sfumato.core.errors import SfumatoError
+from sfumato.core.errors import SfumatoError, SfumatoWarning
 
 __all__ = ["VERBS", "main"]
 
@@ -73,9 +76,27 @@ def _run(words: list[str]) -> int:
         return _say(f"no verb {verb!r}; {hint}", 2)
     from sfumato.cli.interrupt import terminable
 
-    with terminable():
+    with terminable(), _plain_warnings():
         code: int = importlib.import_module(f"sfumato.cli.{verb}").main(rest)
     return code
+
+
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Inside, sfumato's own warnings are sentences like its errors; those of other packages look as always."""
+    before = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if issubclass(category, SfumatoWarning):
+            print(f"sfumato: {message}", file=sys.stderr)
+        else:
+            before(message, category, *place, **more)
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = before
 
 
 def _help() -> str:

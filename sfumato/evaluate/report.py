@@ -93,12 +93,12 @@ def evaluate(
 def protocol_of(scene: Scene, settings: RenderSettings, backend: str) -> dict[str, object]:
     """Everything that another person must repeat to get the same numbers."""
     return {
-        **scene.protocol,
+        "resize_filter": RESIZE_FILTER,
+        "background": list(scene.background),
+        **scene.protocol,  # whoever read the scene knows better
         "train_views": len(scene.train),
         "test_views": len(scene.test),
         "test_names": [view.name for view in scene.test],
-        "resize_filter": RESIZE_FILTER,
-        "background": list(scene.background),
         "metrics": {
             "psnr": "-10 log10 of the mean squared error over pixels and colors, clamped to [0, 1], mean over photos",
             "ssim": "11x11 Gaussian window, sigma 1.5, K1 0.01, K2 0.03, zeros outside, per color, mean over photos",

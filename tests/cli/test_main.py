@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -13,7 +14,7 @@ import pytest
 import sfumato
 from sfumato.cli import main as command
 from sfumato.cli.main import VERBS, main
-from sfumato.core.errors import InputError
+from sfumato.core.errors import InputError, SfumatoWarning
 
 
 def run(repository: Path, *words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -203,3 +204,24 @@ def test_rooms_are_functions_and_packages_in_any_order_of_imports(repository: Pa
 def test_unknown_attribute() -> None:
     with pytest.raises(AttributeError, match="no attribute 'rendr'"):
         _ = sfumato.rendr
+
+
+def test_own_warnings_are_sentences(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    module = ModuleType("sfumato.cli.info")
+
+    def warn(words: Sequence[str]) -> int:
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            warnings.warn("3 photos are left out", SfumatoWarning, stacklevel=2)
+            warnings.warn("something else", UserWarning, stacklevel=2)
+        return 0
+
+    module.main = warn  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "sfumato.cli.info", module)
+    others: list[str] = []
+    monkeypatch.setattr(warnings, "showwarning", lambda message, *more, **named: others.append(str(message)))
+    before = warnings.showwarning
+    assert main(["info"]) == 0
+    assert warnings.showwarning is before
+    assert capsys.readouterr().err == "sfumato: 3 photos are left out\n"
+    assert others == ["something else"]
