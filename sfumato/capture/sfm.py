@@ -2,10 +2,9 @@
 
 import json
 import shutil
-import sqlite3
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ MAX_IMAGE_SIZE = 1600  # pixels; the features' pyramid begins at twice this size
 MAX_FEATURES = 4096  # per photo; matching takes time with the square of it
 MANY = 10  # photos of one lens from which on its full distortion can be told from the photos
 BLOCK = 10  # photos a side of a block of pairs: Ctrl-C waits for the block
+_Tell = Callable[[int], None]
 _RECORD = "capture.json"
 _MORE = "take more photos, each sharing more than half of its view with the next, of something with texture"
 
@@ -131,27 +131,20 @@ def _reconstruct(photos: Path, groups: list[list[str]], work: Path, progress: Pr
     """The pycolmap.Reconstruction with the most photos."""
     pycolmap = load_pycolmap()
     pycolmap.set_random_seed(SEED)
-    database = work / "features.db"
+    path = work / "features.db"
     count = sum(len(group) for group in groups)
-    pairs = count * (count - 1) // 2
-    _extract(pycolmap, photos, groups, database, lambda done: progress("finding features", done, count))
-    matching = pycolmap.ExhaustivePairingOptions(block_size=BLOCK)
-    verification = pycolmap.TwoViewGeometryOptions()
-    verification.ransac.random_seed = SEED
-    _watched(
-        lambda token: pycolmap.match_exhaustive(
-            database, pairing_options=matching, verification_options=verification, cancellation_token=token
-        ),
-        lambda: _count_rows(database, "two_view_geometries"),
-        lambda done: progress("matching photos", done, pairs),
-    )
-    models = _map(pycolmap, photos, database, work, lambda done: progress("solving cameras", done, count))
+    # counted through pycolmap: a second SQLite in the process, Python's own, would drop the locks of the first
+    with pycolmap.Database.open(path) as database:
+        _extract(pycolmap, photos, groups, path, database, lambda done: progress("finding features", done, count))
+        pairs = count * (count - 1) // 2
+        _match(pycolmap, path, database, lambda done: progress("matching photos", done, pairs))
+    models = _map(pycolmap, photos, path, work, lambda done: progress("solving cameras", min(done, count), count))
     if not models:
         raise InputError(f"no cameras could be found for {photos}: the photos do not overlap enough; {_MORE}")
     return max(models.values(), key=lambda model: (model.num_reg_images(), model.num_points3D()))
 
 
-def _extract(pycolmap: Any, photos: Path, groups: list[list[str]], database: Path, tell: Callable[[int], None]) -> None:
+def _extract(pycolmap: Any, photos: Path, groups: list[list[str]], path: Path, database: Any, tell: _Tell) -> None:
     """SIFT features of all photos, one camera per group."""
     options = pycolmap.FeatureExtractionOptions()
     options.max_image_size = MAX_IMAGE_SIZE
@@ -162,7 +155,7 @@ def _extract(pycolmap: Any, photos: Path, groups: list[list[str]], database: Pat
             reader = pycolmap.ImageReaderOptions()
             reader.camera_model = "OPENCV" if len(group) >= MANY else "SIMPLE_RADIAL"
             pycolmap.extract_features(
-                database,
+                path,
                 photos,
                 image_names=group,
                 camera_mode=pycolmap.CameraMode.SINGLE,
@@ -171,10 +164,25 @@ def _extract(pycolmap: Any, photos: Path, groups: list[list[str]], database: Pat
                 cancellation_token=token,
             )
 
-    _watched(extract, lambda: _count_rows(database, "descriptors"), tell)
+    _watched(extract, database.num_images, tell)
 
 
-def _map(pycolmap: Any, photos: Path, database: Path, work: Path, tell: Callable[[int], None]) -> dict[int, Any]:
+def _match(pycolmap: Any, path: Path, database: Any, tell: _Tell) -> None:
+    """Matches of all pairs of photos, verified by the geometry of two views."""
+    pairing = pycolmap.ExhaustivePairingOptions()
+    pairing.block_size = BLOCK
+    verification = pycolmap.TwoViewGeometryOptions()
+    verification.ransac.random_seed = SEED
+
+    def match(token: Any) -> None:
+        pycolmap.match_exhaustive(
+            path, pairing_options=pairing, verification_options=verification, cancellation_token=token
+        )
+
+    _watched(match, database.num_verified_image_pairs, tell)
+
+
+def _map(pycolmap: Any, photos: Path, database: Path, work: Path, tell: _Tell) -> dict[int, Any]:
     """Incremental mapping: model number -> pycolmap.Reconstruction."""
     options = pycolmap.IncrementalPipelineOptions()
     options.random_seed = options.mapper.random_seed = options.triangulation.random_seed = SEED
@@ -200,7 +208,7 @@ def _map(pycolmap: Any, photos: Path, database: Path, work: Path, tell: Callable
     return models
 
 
-def _watched(work: Callable[[Any], object], count: Callable[[], int], tell: Callable[[int], None]) -> None:
+def _watched(work: Callable[[Any], object], count: Callable[[], int], tell: _Tell) -> None:
     """Run `work` in a thread while this one tells how far it is, and cancels it on Ctrl-C.
 
     pycolmap lets go of Python's lock but does not look for Ctrl-C; only Python's main thread is told of it.
@@ -233,12 +241,3 @@ def _explained(error: BaseException) -> BaseException:
     if isinstance(error, ValueError | RuntimeError):
         return InputError(f"structure from motion failed: {error}; {_MORE}")
     return error
-
-
-def _count_rows(database: Path, table: str) -> int:
-    """Rows of a table while pycolmap writes to it; 0 when it cannot be read just now."""
-    with suppress(sqlite3.Error):
-        address = database.resolve().as_uri() + "?mode=ro"
-        with closing(sqlite3.connect(address, uri=True, timeout=0)) as connection:
-            return int(connection.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0])
-    return 0
