@@ -1,6 +1,5 @@
 """Gradients to a step of Adam (Kingma and Ba 2015) in place: field by field, or from the splats in one pass."""
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,8 +11,8 @@ from sfumato.core.errors import InputError
 from sfumato.core.gaussians import Gaussians
 from sfumato.kernels.cpu.arrays import numbers
 from sfumato.kernels.cpu.lens import lens_of, pull_back
-from sfumato.kernels.cpu.project import bases_used, color_gradients, least_alpha, rows, splat_gradients
-from sfumato.kernels.cpu.simd import LANES, load, square_root, store
+from sfumato.kernels.cpu.project import STORED, bases_used, color_gradients, least_alpha, rows, splat_gradients
+from sfumato.kernels.cpu.simd import LANES, load_some, square_root, store, store_some
 from sfumato.kernels.cpu.threads import helper, kernel, launch, take, workspace
 from sfumato.kernels.stages import AdamStep, Moments, RenderSettings, Splats
 
@@ -78,19 +77,15 @@ def _in_place(*tensors: torch.Tensor) -> tuple[Any, ...]:
 @helper
 def _move(values, means, squares, start, gradients, at, count, rate, s):
     """Algorithm 1 of Kingma and Ba 2015 on `count` numbers from `start` on, gradients from `at` on."""
-    whole = count - count % LANES
-    for k in range(0, whole, LANES):
-        i, gradient = start + k, load(gradients, at + k)
-        mean = load(means, i) * s.beta1 + gradient * s.rest1
-        square = load(squares, i) * s.beta2 + (gradient * gradient) * s.rest2
-        store(means, i, mean)
-        store(squares, i, square)
-        store(values, i, load(values, i) - (mean * (rate * s.unbias1)) / (square_root(square * s.unbias2) + s.epsilon))
-    for k in range(whole, count):
-        i, gradient = start + k, gradients[at + k]
-        mean, square = s.beta1 * means[i] + s.rest1 * gradient, s.beta2 * squares[i] + s.rest2 * gradient * gradient
-        means[i], squares[i] = mean, square
-        values[i] -= rate * s.unbias1 * mean / (math.sqrt(square * s.unbias2) + s.epsilon)
+    for k in range(0, count, LANES):
+        i, few = start + k, count - k
+        gradient = load_some(gradients, at + k, few)
+        mean = load_some(means, i, few) * s.beta1 + gradient * s.rest1
+        square = load_some(squares, i, few) * s.beta2 + (gradient * gradient) * s.rest2
+        store_some(means, i, mean, few)
+        store_some(squares, i, square, few)
+        change = (mean * (rate * s.unbias1)) / (square_root(square * s.unbias2) + s.epsilon)
+        store_some(values, i, load_some(values, i, few) - change, few)
 
 
 @helper
@@ -152,50 +147,49 @@ def _adam_from_splats(
     """Block by block: gradients of the block's rows into the workspace, then Adam over each field's own memory."""
     means, quats, log_scales, logits, sh0, shN = fields
     rest = shN.shape[1]
-    room, local = workspace(BLOCK * (14 + rest)), workspace(11 * LANES)
+    room, local = workspace(BLOCK * (14 + rest)), workspace((STORED + 3) * LANES)
     g_means, g_quats = room[: 3 * BLOCK], room[3 * BLOCK : 7 * BLOCK]
     g_log_scales, g_logits = room[7 * BLOCK : 10 * BLOCK], room[10 * BLOCK : 11 * BLOCK]
     g_sh0, g_shN = room[11 * BLOCK : 14 * BLOCK], room[14 * BLOCK :]
-    basis, weights, seen = np.empty(25, np.float32), np.empty(25, np.float32), radii[:, 0] > ZERO
+    basis, weights, shades = workspace(25 * LANES), workspace(25 * LANES), local[STORED * LANES :]
+    seen = radii[:, 0] > ZERO
     while True:
         block = take(counter)
         if block >= blocks:
             return
         first, last = block * BLOCK, min(logits.size, (block + 1) * BLOCK)
-        for i in range(first, last):
-            j = i - first
-            if j % LANES == 0:
-                splat = splat_gradients(i, last - 1, g_means2d, g_conics, g_depths, g_opacities)
-                g, _ = pull_back(lens, i, last - 1, means, quats, log_scales, logits, splat)
-                for k in range(11):
-                    store(local, k * LANES, g[k])
-            if not seen[i]:
-                for k in range(3):
-                    g_means[3 * j + k], g_log_scales[3 * j + k], g_sh0[3 * j + k] = ZERO, ZERO, ZERO
-                for k in range(4):
-                    g_quats[4 * j + k] = ZERO
-                g_logits[j] = ZERO
-                for k in range(moved):
-                    g_shN[rest * j + k] = ZERO
-                continue
-            red = g_colors[i, 0] if colors[i, 0] > ZERO else ZERO
-            green = g_colors[i, 1] if colors[i, 1] > ZERO else ZERO
-            blue = g_colors[i, 2] if colors[i, 2] > ZERO else ZERO
-            vx, vy, vz = color_gradients(i, lens, bases, basis, weights, means, shN, red, green, blue)
-            lane = j % LANES
-            g_means[3 * j], g_means[3 * j + 1] = local[lane] + vx, local[LANES + lane] + vy
-            g_means[3 * j + 2] = local[2 * LANES + lane] + vz
+        for lanes in range(first, last, LANES):
+            splat = splat_gradients(lanes, last - 1, g_means2d, g_conics, g_depths, g_opacities)
+            g, _ = pull_back(lens, lanes, last - 1, means, quats, log_scales, logits, splat)
+            v = color_gradients(lens, lanes, last - 1, bases, basis, weights, means, shN, colors, g_colors, shades)
             for k in range(3):
-                g_log_scales[3 * j + k] = local[(3 + k) * LANES + lane]
-            for k in range(4):
-                g_quats[4 * j + k] = local[(6 + k) * LANES + lane]
-            g_logits[j] = local[10 * LANES + lane]
-            g_sh0[3 * j], g_sh0[3 * j + 1], g_sh0[3 * j + 2] = basis[0] * red, basis[0] * green, basis[0] * blue
-            for k in range(1, bases):
-                at = rest * j + 3 * (k - 1)
-                g_shN[at], g_shN[at + 1], g_shN[at + 2] = basis[k] * red, basis[k] * green, basis[k] * blue
-            for k in range(3 * (bases - 1), moved):
-                g_shN[rest * j + k] = ZERO
+                store(local, k * LANES, g[k] + v[k])
+            for k in range(3, STORED):
+                store(local, k * LANES, g[k])
+            for lane in range(min(LANES, last - lanes)):
+                j = lanes + lane - first
+                if not seen[lanes + lane]:
+                    for k in range(3):
+                        g_means[3 * j + k], g_log_scales[3 * j + k], g_sh0[3 * j + k] = ZERO, ZERO, ZERO
+                    for k in range(4):
+                        g_quats[4 * j + k] = ZERO
+                    g_logits[j] = ZERO
+                    for k in range(moved):
+                        g_shN[rest * j + k] = ZERO
+                    continue
+                for k in range(3):
+                    g_means[3 * j + k] = local[k * LANES + lane]
+                    g_log_scales[3 * j + k] = local[(3 + k) * LANES + lane]
+                    g_sh0[3 * j + k] = basis[lane] * shades[k * LANES + lane]
+                for k in range(4):
+                    g_quats[4 * j + k] = local[(6 + k) * LANES + lane]
+                g_logits[j] = local[10 * LANES + lane]
+                red, green, blue = shades[lane], shades[LANES + lane], shades[2 * LANES + lane]
+                for k in range(1, min(bases, moved // 3 + 1)):
+                    at, value = rest * j + 3 * (k - 1), basis[k * LANES + lane]
+                    g_shN[at], g_shN[at + 1], g_shN[at + 2] = value * red, value * green, value * blue
+                for k in range(3 * (bases - 1), moved):
+                    g_shN[rest * j + k] = ZERO
         moments = (first_moments, second_moments)
         _field(0, 3, 3, means, g_means, first, last, sparse, seen, moments, own, rates, s)
         _field(1, 4, 4, quats, g_quats, first, last, sparse, seen, moments, own, rates, s)

@@ -44,13 +44,13 @@ from sfumato.kernels.cpu.simd import (
 from sfumato.kernels.cpu.threads import helper, kernel, launch, take, workspace
 from sfumato.kernels.stages import RenderSettings, Splats
 
-__all__ = ["BLOCK", "bases_used", "color_gradients", "least_alpha", "project", "rows", "splat_gradients"]
+__all__ = ["STORED", "bases_used", "color_gradients", "least_alpha", "project", "rows", "splat_gradients"]
 
 BLOCK = 256  # Gaussians
 f = np.float32
 ZERO, ONE, HALF = f(0), f(1), f(0.5)
 TWO_LN2 = f(2 * math.log(2))
-SPLAT, STORED = 9, 11  # numbers of a splat's geometry, of a Gaussian's
+SPLAT, STORED = 12, 11  # numbers of a splat, of a Gaussian without spherical harmonics
 NUMBER = np.arange(LANES, dtype=np.float32)
 LARGEST = f(np.finfo(np.float32).max)
 LEAST_ALPHA = 2.0**-63  # what the blend's exponential can still tell from 0
@@ -151,9 +151,8 @@ def _forward(
     means, quats, log_scales, logits, sh0, shN,
     means2d, conics, depths, colors, opacities, radii, nonfinite,
 ):  # fmt: skip
-    """Geometry of LANES Gaussians at once; then, one by one, the colors of those that are seen."""
     N = logits.size
-    basis, local = np.empty(25, np.float32), workspace(SPLAT * LANES)
+    basis, local = workspace(25 * LANES), workspace(SPLAT * LANES)
     while True:
         block = take(counter)
         if block >= blocks:
@@ -161,30 +160,29 @@ def _forward(
         broken, last = 0, min(N, (block + 1) * BLOCK) - 1
         for first in range(block * BLOCK, last + 1, LANES):
             seen, wrong = _project_lanes(lens, first, last, means, quats, log_scales, logits, local)
+            if seen:
+                red, green, blue = _colors_of_lanes(lens, first, last, bases, basis, means, sh0, shN)
+                store(local, 9 * LANES, greater_of(red, ZERO))
+                store(local, 10 * LANES, greater_of(green, ZERO))
+                store(local, 11 * LANES, greater_of(blue, ZERO))
+                colored = bits_of(_finite(red + green + blue))
+                wrong |= seen & ~colored
+                seen &= colored
             for lane in range(min(LANES, last + 1 - first)):
                 i = first + lane
                 broken += (wrong >> lane) & 1
                 if (seen >> lane) & 1:
-                    red, green, blue = _color(i, lens, bases, basis, means, sh0, shN)
-                    if _is_finite(red + green + blue):
-                        colors[i, 0], colors[i, 1], colors[i, 2] = max(red, ZERO), max(green, ZERO), max(blue, ZERO)
-                        means2d[i, 0], means2d[i, 1] = local[lane], local[LANES + lane]
-                        for k in range(3):
-                            conics[i, k] = local[(2 + k) * LANES + lane]
-                        depths[i, 0], opacities[i, 0] = local[5 * LANES + lane], local[6 * LANES + lane]
-                        radii[i, 0], radii[i, 1] = local[7 * LANES + lane], local[8 * LANES + lane]
-                        continue
-                    broken += 1
-                means2d[i, 0], means2d[i, 1], depths[i, 0], opacities[i, 0] = ZERO, ZERO, ZERO, ZERO
-                radii[i, 0], radii[i, 1] = ZERO, ZERO
-                for k in range(3):
-                    conics[i, k], colors[i, k] = ZERO, ZERO
+                    means2d[i, 0], means2d[i, 1] = local[lane], local[LANES + lane]
+                    depths[i, 0], opacities[i, 0] = local[5 * LANES + lane], local[6 * LANES + lane]
+                    radii[i, 0], radii[i, 1] = local[7 * LANES + lane], local[8 * LANES + lane]
+                    for k in range(3):
+                        conics[i, k], colors[i, k] = local[(2 + k) * LANES + lane], local[(9 + k) * LANES + lane]
+                else:
+                    means2d[i, 0], means2d[i, 1], depths[i, 0], opacities[i, 0] = ZERO, ZERO, ZERO, ZERO
+                    radii[i, 0], radii[i, 1] = ZERO, ZERO
+                    for k in range(3):
+                        conics[i, k], colors[i, k] = ZERO, ZERO
         nonfinite[block] = broken
-
-
-@helper
-def _is_finite(number):
-    return abs(number) <= LARGEST  # number - number == 0 is folded to True where sums may be reordered
 
 
 @helper
@@ -234,33 +232,49 @@ def _project_lanes(lens, first, last, means, quats, log_scales, logits, local):
 
 
 @helper
-def _color(i, lens, bases, basis, means, sh0, shN):
-    """Red, green and blue of Gaussian i as seen by the camera, not clamped."""
-    dx, dy, dz = means[i, 0] - lens.px, means[i, 1] - lens.py, means[i, 2] - lens.pz
-    n = ONE / math.sqrt(dx * dx + dy * dy + dz * dz)
-    fill_basis(dx * n, dy * n, dz * n, bases, basis)
-    red, green, blue = HALF + basis[0] * sh0[i, 0], HALF + basis[0] * sh0[i, 1], HALF + basis[0] * sh0[i, 2]
+def _directions(lens, first, last, means):
+    """Unit vectors from the camera to LANES Gaussians, and 1 / their distances."""
+    x, y = gather(means, first, last, 0) - lens.px, gather(means, first, last, 1) - lens.py
+    z = gather(means, first, last, 2) - lens.pz
+    inverse = ONE / square_root(x * x + y * y + z * z)
+    return x * inverse, y * inverse, z * inverse, inverse
+
+
+@helper
+def _colors_of_lanes(lens, first, last, bases, basis, means, sh0, shN):
+    """Red, green and blue of LANES Gaussians as seen by the camera, not clamped."""
+    x, y, z, _ = _directions(lens, first, last, means)
+    fill_basis(x, y, z, bases, basis)
+    constant = load(basis, 0)
+    red, green = constant * gather(sh0, first, last, 0) + HALF, constant * gather(sh0, first, last, 1) + HALF
+    blue = constant * gather(sh0, first, last, 2) + HALF
     for k in range(1, bases):
-        red += basis[k] * shN[i, 3 * k - 3]
-        green += basis[k] * shN[i, 3 * k - 2]
-        blue += basis[k] * shN[i, 3 * k - 1]
+        value = load(basis, k * LANES)
+        red += value * gather(shN, first, last, 3 * k - 3)
+        green += value * gather(shN, first, last, 3 * k - 2)
+        blue += value * gather(shN, first, last, 3 * k - 1)
     return red, green, blue
 
 
 @helper
-def color_gradients(i, lens, bases, basis, weights, means, shN, red, green, blue):
-    """Fill basis, whose products with the colors' gradients are those of sh; returns the gradient to the mean."""
-    dx, dy, dz = means[i, 0] - lens.px, means[i, 1] - lens.py, means[i, 2] - lens.pz
-    n = ONE / math.sqrt(dx * dx + dy * dy + dz * dz)
-    x, y, z = dx * n, dy * n, dz * n
+def color_gradients(lens, first, last, bases, basis, weights, means, shN, colors, g_colors, shades):
+    """Gradients of LANES colors to the means; basis times shades (three rows) are those to spherical harmonics."""
+    red = select(gather(colors, first, last, 0) > ZERO, gather(g_colors, first, last, 0), zeros())
+    green = select(gather(colors, first, last, 1) > ZERO, gather(g_colors, first, last, 1), zeros())
+    blue = select(gather(colors, first, last, 2) > ZERO, gather(g_colors, first, last, 2), zeros())
+    store(shades, 0, red)
+    store(shades, LANES, green)
+    store(shades, 2 * LANES, blue)
+    x, y, z, inverse = _directions(lens, first, last, means)
     fill_basis(x, y, z, bases, basis)
     if bases == 1:
-        return ZERO, ZERO, ZERO
+        return zeros(), zeros(), zeros()
     for k in range(1, bases):
-        weights[k] = shN[i, 3 * k - 3] * red + shN[i, 3 * k - 2] * green + shN[i, 3 * k - 1] * blue
+        weight = gather(shN, first, last, 3 * k - 3) * red + gather(shN, first, last, 3 * k - 2) * green
+        store(weights, k * LANES, weight + gather(shN, first, last, 3 * k - 1) * blue)
     gx, gy, gz = direction_gradient(x, y, z, bases, weights)
     along = gx * x + gy * y + gz * z  # the direction has length 1 wherever the mean goes
-    return (gx - along * x) * n, (gy - along * y) * n, (gz - along * z) * n
+    return (gx - along * x) * inverse, (gy - along * y) * inverse, (gz - along * z) * inverse
 
 
 @helper
@@ -285,7 +299,8 @@ def _backward(
     g_means, g_quats, g_log_scales, g_logits, g_sh0, g_shN, camera_sums,
 ):  # fmt: skip
     N = logits.size
-    basis, weights, local = np.empty(25, np.float32), np.empty(25, np.float32), workspace(STORED * LANES)
+    basis, weights, local = workspace(25 * LANES), workspace(25 * LANES), workspace((STORED + 3) * LANES)
+    shades = local[STORED * LANES :]
     while True:
         block = take(counter)
         if block >= blocks:
@@ -294,33 +309,32 @@ def _backward(
         for first in range(block * BLOCK, last + 1, LANES):
             splat = splat_gradients(first, last, g_means2d, g_conics, g_depths, g_opacities)
             g, to_view = pull_back(lens, first, last, means, quats, log_scales, logits, splat)
-            for k in range(STORED):
+            v = color_gradients(lens, first, last, bases, basis, weights, means, shN, colors, g_colors, shades)
+            for k in range(3):
+                store(local, k * LANES, g[k] + v[k])
+            for k in range(3, STORED):
                 store(local, k * LANES, g[k])
             count = min(LANES, last + 1 - first)
             counted = (gather(radii, first, last, 0) > ZERO) & (load(NUMBER, 0) < f(count))
             for k in range(12):
                 sums[k] += sum_lanes(select(counted, to_view[k], zeros()))
+            for k in range(3):
+                sums[12 + k] += sum_lanes(select(counted, v[k], zeros()))
             for lane in range(count):
                 i = first + lane
                 if radii[i, 0] <= ZERO:
                     continue
-                red = g_colors[i, 0] if colors[i, 0] > ZERO else ZERO
-                green = g_colors[i, 1] if colors[i, 1] > ZERO else ZERO
-                blue = g_colors[i, 2] if colors[i, 2] > ZERO else ZERO
-                vx, vy, vz = color_gradients(i, lens, bases, basis, weights, means, shN, red, green, blue)
-                g_means[i, 0] = local[lane] + vx
-                g_means[i, 1] = local[LANES + lane] + vy
-                g_means[i, 2] = local[2 * LANES + lane] + vz
                 for k in range(3):
-                    g_log_scales[i, k] = local[(3 + k) * LANES + lane]
+                    g_means[i, k], g_log_scales[i, k] = local[k * LANES + lane], local[(3 + k) * LANES + lane]
+                    g_sh0[i, k] = basis[lane] * shades[k * LANES + lane]
                 for k in range(4):
                     g_quats[i, k] = local[(6 + k) * LANES + lane]
                 g_logits[i, 0] = local[10 * LANES + lane]
-                g_sh0[i, 0], g_sh0[i, 1], g_sh0[i, 2] = basis[0] * red, basis[0] * green, basis[0] * blue
+                red, green, blue = shades[lane], shades[LANES + lane], shades[2 * LANES + lane]
                 for k in range(1, bases):
-                    g_shN[i, 3 * k - 3] = basis[k] * red
-                    g_shN[i, 3 * k - 2] = basis[k] * green
-                    g_shN[i, 3 * k - 1] = basis[k] * blue
-                sums[12] += vx
-                sums[13] += vy
-                sums[14] += vz
+                    value = basis[k * LANES + lane]
+                    g_shN[i, 3 * k - 3], g_shN[i, 3 * k - 2], g_shN[i, 3 * k - 1] = (
+                        value * red,
+                        value * green,
+                        value * blue,
+                    )

@@ -33,6 +33,7 @@ __all__ = [
     "lesser_of",
     "load",
     "load_each",
+    "load_some",
     "logarithm2",
     "mask",
     "multiply_add_each",
@@ -44,6 +45,7 @@ __all__ = [
     "splat_each",
     "square_root",
     "store",
+    "store_some",
     "store_sums",
     "sum_lanes",
     "vector",
@@ -239,6 +241,42 @@ def store(typing, array, index, value):
         return context.get_dummy_value()
 
     return types.void(array, types.intp, vector), generate
+
+
+def _first(builder, count):
+    """A mask of the first `count` lanes, maybe all."""
+    numbers = ir.Constant(_indices, list(range(LANES)))
+    few = builder.trunc(count, _int)
+    wanted = builder.insert_element(ir.Constant(_indices, ir.Undefined), few, ir.Constant(_int, 0))
+    return builder.icmp_signed("<", numbers, _shuffle(builder, wanted, wanted, [0] * LANES))
+
+
+@intrinsic
+def load_some(typing, array, index, count):
+    """The first `count` of LANES numbers from `index` on, 0 in the other lanes; nothing beyond is touched."""
+
+    def generate(context, builder, signature, args):
+        pointer = _pointer(context, builder, array, args[0], args[1], _floats)
+        function = _external(builder, f"llvm.masked.load.v{LANES}f32.p0", _floats, [pointer.type, _int, _bits, _floats])
+        nothing = ir.Constant(_floats, [0.0] * LANES)
+        return builder.call(function, [pointer, ir.Constant(_int, 4), _first(builder, args[2]), nothing])
+
+    return vector(array, types.intp, types.intp), generate
+
+
+@intrinsic
+def store_some(typing, array, index, value, count):
+    """Write the first `count` lanes from `index` on, and nothing beyond."""
+
+    def generate(context, builder, signature, args):
+        pointer = _pointer(context, builder, array, args[0], args[1], _floats)
+        function = _external(
+            builder, f"llvm.masked.store.v{LANES}f32.p0", ir.VoidType(), [_floats, pointer.type, _int, _bits]
+        )
+        builder.call(function, [args[2], pointer, ir.Constant(_int, 4), _first(builder, args[3])])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, vector, types.intp), generate
 
 
 @intrinsic

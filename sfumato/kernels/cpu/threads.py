@@ -118,7 +118,7 @@ class _Job:
     """One launch: threads may enter until it is closed, and the launcher waits for those inside."""
 
     def __init__(self, work: Callable[[], None]) -> None:
-        self.work = work
+        self.work: Callable[[], None] | None = work
         self.inside = 0
         self.open = True
         self.error: BaseException | None = None
@@ -129,11 +129,14 @@ class _Job:
             if not self.open:
                 return
             self.inside += 1
+            work = self.work
         try:
-            self.work()
+            if work is not None:
+                work()
         except BaseException as error:
             self.error = error
         finally:
+            del work  # the arrays are freed by the launcher, never by a daemon thread while Python shuts down
             with self.changed:
                 self.inside -= 1
                 self.changed.notify()
@@ -143,6 +146,7 @@ class _Job:
             self.open = False
             while self.inside:
                 self.changed.wait()
+            self.work = None
 
 
 class _Pool:
