@@ -23,7 +23,7 @@ test: $(STAMP) ## run all tests (ARGS="-k camera" to choose some)
 	"$(BIN)/python" -m pytest $(ARGS)
 
 demo: $(STAMP) ## photographs of an invented scene to a trained splat, a report and a video, in a few minutes
-	"$(BIN)/sfumato" demo -o "$(OUT)"
+	"$(BIN)/sfumato" demo -o "$(OUT)" --force
 
 lint: $(STAMP) ## ruff (lint, format) and mypy
 	"$(BIN)/python" -m ruff check .

@@ -151,6 +151,17 @@ def test_near_plane(backend: str) -> None:
     assert load(backend).project(rows, straight(), SETTINGS).seen.tolist() == [False] * 4 + [True]
 
 
+@pytest.mark.parametrize("axis", [0, 1])
+def test_seen_means_reaching_the_outermost_pixel_centers(backend: str, axis: int) -> None:
+    # those are at 0.5 and 16.5; the dot of 1.3 pixels^2 reaches sqrt(2.6 log 127.5) = 3.55 pixels
+    reach, settings = math.sqrt(2.6 * math.log(127.5)), replace(SETTINGS, fov_margin=10)
+    for place, seen in ((0.49, False), (0.51, True), (16.49, True), (16.51, False)):
+        center = [8.0, 8.0]
+        center[axis] = place - reach if place < 8 else place + reach
+        camera = straight(center=(center[0], center[1]))
+        assert load(backend).project(dot(0, 0, 2), camera, settings).seen.item() == seen, place
+
+
 def test_splats_beside_the_picture_are_unseen(backend: str) -> None:
     # the last pixel center is 8 right of the middle; a dot of 1.3 pixels^2 reaches 3.5 pixels, wider off the axis
     rows = Gaussians.cat([dot(0.2 * pixels, 0, 2) for pixels in (20, 14, 9, 0, -9, -20)])
