@@ -21,6 +21,7 @@ __all__ = ["Demo", "main"]
 
 FILM, PHOTOS = "film.mp4", "photos"
 FRAMES, FPS, SIZE = 240, 30.0, (720, 540)
+KEYS = 16  # cameras that the film passes through: fewer make it smoother
 
 
 @dataclass(frozen=True)
@@ -98,13 +99,17 @@ def _shoot(folder: Path, seed: int) -> None:
 
 
 def _film(path: Path, gaussians: "Gaussians", scene: "Scene", backend: str) -> None:
-    """Swing around the table, as far as it was photographed."""
+    """Fly along the walk, smoothly."""
+    import torch
+
     from sfumato.cli.console import Stages
-    from sfumato.render.path import orbit
+    from sfumato.render.path import smooth_path
     from sfumato.render.video import fly_through, write_video
 
-    views = sorted(scene.views, key=lambda view: view.name)
-    cameras = [camera.resized(*SIZE) for camera in orbit([v.camera for v in views], FRAMES, scene.points.xyz)]
+    cameras = [view.camera for view in sorted(scene.views, key=lambda view: view.name)]
+    first = len(cameras) // 10  # before, the walk goes back a little
+    chosen = torch.linspace(first, len(cameras) - 1, min(KEYS, len(cameras))).round().long().tolist()
+    flight = [camera.resized(*SIZE) for camera in smooth_path([cameras[index] for index in chosen], FRAMES)]
     with Stages() as progress:
 
         def counted(frames: Iterable["Tensor"]) -> Iterator["Tensor"]:
@@ -112,4 +117,4 @@ def _film(path: Path, gaussians: "Gaussians", scene: "Scene", backend: str) -> N
                 yield frame
                 progress("film", index, FRAMES)
 
-        write_video(path, counted(fly_through(gaussians, cameras, scene.background, backend=backend)), FPS)
+        write_video(path, counted(fly_through(gaussians, flight, scene.background, backend=backend)), FPS)

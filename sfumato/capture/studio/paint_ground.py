@@ -76,9 +76,10 @@ def hills(
     z = np.linspace(low, high, height, dtype=np.float32)[:, None]
     clouds = fractal(rng, height, width, 1.7, 2.8, coarsest=1.5)
     wisps = fractal(rng, height, width, 1.2, 2.0, coarsest=6)
-    bank = step(-0.2, 1.7, clouds + 0.25 * wisps + 0.5 * np.exp(-(((z - 5) / 2.2) ** 2)))
-    sky = ramp([(0, "f7e3bd"), (2.2, "ecdcc4"), (4.5, "b9cbd3"), (9, "7fa3c2")], np.broadcast_to(z, (height, width)))
-    picture = mix(sky, mix(color("d9c6b4"), color("fff6e6"), np.clip(0.5 + 0.3 * wisps, 0, 1)), 0.8 * bank)
+    bank = step(-0.4, 1.1, clouds + 0.35 * wisps + 0.3 * np.exp(-(((z - 5) / 2.2) ** 2)))
+    lit = np.clip(0.55 + 0.35 * (np.roll(clouds, -9, axis=1) - clouds) / 0.25 + 0.22 * wisps, 0, 1)
+    sky = ramp([(0, "f4dcb0"), (2.4, "e6d3b8"), (4.2, "a9c4d4"), (9, "6a97c0")], np.broadcast_to(z, (height, width)))
+    picture = mix(sky, mix(color("b3a7a6"), color("fff8ea"), lit), 0.9 * bank)
     rough, soft = fractal(rng, height, width, 1.1, 1.4, coarsest=5), fractal(rng, height, width, 1.7, 2.0, coarsest=3)
     tones = ["a9bac4", "91a8b0", "7c978f", "6d8566", "5e7345", "4d6034", "3b4a26"]
     bases, rises = [2.9, 2.3, 1.5, 0.7, -0.2, -1.3, -2.6], [0.75, 0.6, 0.5, 0.42, 0.4, 0.35, 0.3]
