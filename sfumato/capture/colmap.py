@@ -15,7 +15,7 @@ from sfumato.capture.shot import LENS_MODELS, Capture, Lens, Shot, points_from_a
 from sfumato.core.errors import InputError, SfumatoWarning
 from sfumato.core.rotation import matrix_from_quaternion
 
-__all__ = ["Model", "Pose", "find_model", "read_colmap", "read_model"]
+__all__ = ["Model", "Pose", "find_model", "read_colmap", "read_model", "report_missing"]
 
 _PLACES = ("sparse", "colmap/sparse", "distorted/sparse", "colmap", ".")
 _PHOTO_PLACES = ("images", "input", "rgb", "photos", ".", "images_2", "images_4", "images_8")
