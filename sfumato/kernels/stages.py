@@ -44,7 +44,7 @@ class Splats:
     colors: Tensor  # (N, 3) >= 0
     opacities: Tensor  # (N,)
     probe: Tensor  # (N, 2) zeros; its .grad after backward is the gradient of means2d, signed or absolute
-    nonfinite: Tensor  # () int64: how many Gaussians were left out because a number is not finite
+    nonfinite: Tensor  # () int64: how many were left out because their shape, or their color here, is not finite
 
     @property
     def seen(self) -> Tensor:

@@ -15,12 +15,15 @@ __all__ = ["project"]
 
 def project(gaussians: Gaussians, camera: Camera, settings: RenderSettings) -> Splats:
     """See `stages.Backend.project`. Gradients reach all six fields, camera.viewmat and camera.K."""
-    usable = gaussians.finite & (gaussians.quats != 0).any(dim=1)
+    shapes = (gaussians.means, gaussians.quats, gaussians.log_scales, gaussians.logit_opacities[:, None])
+    usable = torch.isfinite(torch.cat(shapes, dim=1)).all(dim=1) & (gaussians.quats != 0).any(dim=1)
     rows = usable.nonzero()[:, 0]
     with torch.no_grad():  # who is seen is decided first, so that no gradient passes through an overflow
         radii, *numbers = _project_rows(gaussians[rows], camera, settings)
         finite = torch.stack([torch.isfinite(t.reshape(len(rows), math.prod(t.shape[1:]))).all(dim=1) for t in numbers])
-        visible = (radii > 0).all(dim=1) & finite.all(dim=0)
+        on_picture = (radii > 0).all(dim=1)
+        visible = on_picture & finite.all(dim=0)
+        nonfinite = (~usable).sum() + (on_picture & ~visible).sum()
     rows = rows[visible]
     radii, *numbers = _project_rows(gaussians[rows], camera, settings)
 
@@ -28,13 +31,13 @@ def project(gaussians: Gaussians, camera: Camera, settings: RenderSettings) -> S
         return values.new_zeros(len(gaussians), *values.shape[1:]).index_put((rows,), values)
 
     means2d, conics, depths, colors, opacities = (spread(values) for values in numbers)
+    colors = colors.clamp(min=0)  # not before: a color of minus infinity is no black
     probe = torch.zeros_like(means2d).requires_grad_(means2d.requires_grad)
-    nonfinite = len(gaussians) - usable.sum()
     return Splats(means2d, conics, depths, spread(radii), colors, opacities, probe, nonfinite)
 
 
 def _project_rows(gaussians: Gaussians, camera: Camera, settings: RenderSettings) -> tuple[Tensor, ...]:
-    """radii, means2d, conics, depths, colors, opacities of every row, seen or not."""
+    """radii, means2d, conics, depths, colors (not clamped), opacities of every row, seen or not."""
     rotation, translation = camera.viewmat[:3, :3], camera.viewmat[:3, 3]
     focal, center = camera.K[[0, 1], [0, 1]], camera.K[:2, 2]
     size = camera.K.new_tensor([camera.width, camera.height])
@@ -77,4 +80,4 @@ def _project_rows(gaussians: Gaussians, camera: Camera, settings: RenderSettings
     directions = torch.nn.functional.normalize(gaussians.means + rotation.T @ translation, dim=1)
     coefficients = gaussians.sh[:, : harmonics.bases_of_degree(degree)]
     colors = 0.5 + torch.einsum("nk,nkc->nc", harmonics.basis(degree, directions), coefficients)
-    return radii, means2d, conics, depths, colors.clamp(min=0), opacities
+    return radii, means2d, conics, depths, colors, opacities
