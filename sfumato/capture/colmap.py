@@ -55,13 +55,13 @@ def find_model(source: Path) -> Path | None:
 
 
 def read_colmap(source: Path, model_folder: Path, photos: Path | None = None) -> Capture:
-    """The shots and points of a model whose photos are in `photos`, or where datasets usually keep them.
+    """The shots and points of a model whose photos are in `photos`, or where datasets keep them.
 
     Photos that are missing are left out with one warning. Raises InputError when most of them are missing, or when
     a file of the model is truncated or contradicts another one.
     """
     model = read_model(model_folder)
-    index = PhotoIndex(_photo_folders(source, model_folder) if photos is None else [photos])
+    index = PhotoIndex([*([photos] if photos else []), *_photo_folders(source, model_folder)])
     shots, missing = [], []
     for pose in model.poses:
         path = index.find(pose.name)
@@ -80,7 +80,7 @@ def read_colmap(source: Path, model_folder: Path, photos: Path | None = None) ->
 
 
 def report_missing(missing: list[str], total: int, listed_in: Path, index: PhotoIndex) -> None:
-    """One warning for a few missing photos, InputError when none or less than half of them are there."""
+    """One warning for missing photos; InputError when most of them are missing and the rest are few."""
     if total == 0:
         raise InputError(f"{listed_in} lists no photos")
     if not missing:
@@ -209,6 +209,8 @@ def _poses_txt(data: bytes) -> Iterator[Pose]:
 def _points_txt(data: bytes) -> Iterator[tuple[float, ...]]:
     for line in filter(None, _lines(data)):
         words = line.split()
+        if len(words) < 8:
+            raise ValueError(f"a point has {len(words)} numbers")
         yield tuple(float(word) for word in words[1:8])
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from sfumato.capture.cache import cache_folder, fingerprint
 from sfumato.capture.colmap import find_model, read_colmap
 from sfumato.capture.nerf_json import find_transforms, random_points, read_transforms
-from sfumato.capture.photos import list_photos, map_photos, read_header
+from sfumato.capture.photos import check_folder, list_photos, map_photos, read_header
 from sfumato.capture.sfm import photos_of, solve
 from sfumato.capture.shot import Capture, Shot, same_shape
 from sfumato.capture.undistort import pinhole_of, undistort
@@ -26,7 +26,7 @@ from sfumato.core.scene import Scene, View, hold_out
 
 __all__ = ["load_scene"]
 
-Color = tuple[float, float, float]
+_Color = tuple[float, float, float]
 
 
 def load_scene(
@@ -34,7 +34,7 @@ def load_scene(
     *,
     downscale: float = 1.0,
     holdout: int = 8,
-    background: Color | None = None,
+    background: _Color | None = None,
     cache: Path | None = None,
     progress: Progress = silent,
 ) -> Scene:
@@ -79,11 +79,8 @@ def load_scene(
     return Scene(views, points, color, protocol)
 
 
-def _check(source: Path, downscale: float, holdout: int, background: Color | None) -> None:
-    if not source.exists():
-        raise InputError(f"{source} is not there; give a folder of photos or a dataset folder")
-    if not source.is_dir():
-        raise InputError(f"{source} is a file; give the folder it is in")
+def _check(source: Path, downscale: float, holdout: int, background: _Color | None) -> None:
+    check_folder(source)
     if not 1 <= downscale < float("inf"):
         raise InputError(f"downscale must be 1 or more; got {downscale}")
     if holdout < 0 or holdout == 1:
@@ -144,7 +141,7 @@ def _split(source: Path, views: list[View], shots: Sequence[Shot], holdout: int)
     elif holdout:
         if len(views) < 3:
             raise InputError(f"{source} has {len(views)} photos, too few to hold one out; add photos or use holdout 0")
-        return hold_out(views, holdout), f"every {holdout}th photo in name order, from the first"
+        return hold_out(views, holdout), f"1 of every {holdout} photos in name order, from the first"
     else:
         rule = "none"
     if all(view.split == "test" for view in views):
@@ -155,7 +152,7 @@ def _split(source: Path, views: list[View], shots: Sequence[Shot], holdout: int)
 class _Developer:
     """Turns shots into views: decode, lay over the background, undistort, downscale."""
 
-    def __init__(self, downscale: float, background: Color, store: Path) -> None:
+    def __init__(self, downscale: float, background: _Color, store: Path) -> None:
         self.downscale = downscale
         self.background = background
         self.store = store

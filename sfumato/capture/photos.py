@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TypeVar
@@ -13,7 +14,7 @@ from sfumato.core.errors import InputError
 from sfumato.core.limits import usable_cores
 from sfumato.core.progress import Progress
 
-__all__ = ["PHOTO_SUFFIXES", "Header", "PhotoIndex", "list_photos", "map_photos", "read_header"]
+__all__ = ["PHOTO_SUFFIXES", "Header", "PhotoIndex", "check_folder", "list_photos", "map_photos", "read_header"]
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 
@@ -28,7 +29,15 @@ class Header:
     width: int  # pixels, as stored: EXIF orientation is not applied
     height: int
     has_alpha: bool
-    lens: tuple[object, ...]  # maker, model, lens, focal lengths as in EXIF: equal for photos taken alike
+    lens: tuple[str, ...]  # maker, model, lens, focal lengths as in EXIF: equal for photos taken alike
+
+
+def check_folder(source: Path) -> None:
+    """Raise InputError unless `source` is a folder."""
+    if not source.exists():
+        raise InputError(f"{source} is not there; give a folder of photos or a dataset folder")
+    if not source.is_dir():
+        raise InputError(f"{source} is a file; give the folder it is in")
 
 
 def list_photos(folder: Path) -> list[str]:
@@ -51,18 +60,25 @@ def read_header(path: Path) -> Header:
     """Size, transparency and lens of a photo without decoding it. Raises InputError when it is not an image."""
     try:
         with Image.open(path) as file:
-            exif = file.getexif()
-            details = exif.get_ifd(0x8769)  # the Exif sub-folder, where the lens is
-            tags = [exif.get(tag) for tag in (0x010F, 0x0110)]  # Make, Model
-            tags += [details.get(tag) for tag in (0x920A, 0xA405, 0xA404, 0xA434)]  # focal, at 35 mm, zoom, lens
             has_alpha = "A" in file.getbands() or "transparency" in file.info
-            return Header(file.width, file.height, has_alpha, tuple(str(tag) for tag in tags))
+            return Header(file.width, file.height, has_alpha, _lens_tags(file))
     except FileNotFoundError:
         raise InputError(f"{path} is not there") from None
     except UnidentifiedImageError:
         raise InputError(f"{path} is not an image that can be read here; remove it or replace it") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError(f"{path} cannot be read as an image: {error}") from None
+
+
+def _lens_tags(file: Image.Image) -> tuple[str, ...]:
+    """What EXIF says of the lens; nothing when there is none, or it is damaged: the photo is good without it."""
+    with suppress(Exception):
+        exif = file.getexif()
+        details = exif.get_ifd(0x8769)  # the Exif sub-folder, where the lens is
+        tags = [exif.get(tag) for tag in (0x010F, 0x0110)]  # Make, Model
+        tags += [details.get(tag) for tag in (0x920A, 0xA405, 0xA404, 0xA434)]  # focal, at 35 mm, zoom, lens
+        return tuple(str(tag) for tag in tags)
+    return ()
 
 
 class PhotoIndex:

@@ -11,7 +11,7 @@ from typing import Any
 
 from sfumato.capture.cache import fingerprint
 from sfumato.capture.colmap import read_model
-from sfumato.capture.photos import list_photos, map_photos, read_header
+from sfumato.capture.photos import check_folder, list_photos, map_photos, read_header
 from sfumato.capture.undistort import load_pycolmap
 from sfumato.core.errors import InputError
 from sfumato.core.files import write_text
@@ -50,12 +50,14 @@ def solve(photos: Path, folder: Path, progress: Progress = silent) -> Reconstruc
     the same folder with the same size and the same lens in their EXIF share one camera, whose focal length EXIF
     gives when it knows it. The stored orientation is kept: EXIF orientation is not applied.
 
-    When `folder` holds the result of the same photos already, it is returned at once. All seeds are fixed; what
-    stays open is the order in which threads finish, which shows in the last digits of the cameras and in a few points.
+    When `folder` holds the result of the same photos already, it is returned at once. All seeds are fixed, but pycolmap
+    adds in the order in which its threads finish: a second run may differ in the last digits, and so in a few points.
+    Time grows with the square of the number of photos.
 
     Raises InputError when there are fewer than three photos, one cannot be read, or no cameras can be found;
     KeyboardInterrupt soon after Ctrl-C.
     """
+    check_folder(photos)
     names = list_photos(photos)
     if len(names) < MIN_PHOTOS:
         raise InputError(f"{photos} holds {len(names)} photos, and finding cameras needs {MIN_PHOTOS} or more; {_MORE}")

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -131,9 +131,10 @@ class Capture:
     is_synthetic: bool = False  # rendered on transparent ground, and its cameras look at the origin
 
 
-def points_from_arrays(xyz: NDArray[np.float64], rgb: NDArray[np.uint8]) -> Points:
+def points_from_arrays(xyz: NDArray[np.floating[Any]], rgb: NDArray[np.uint8]) -> Points:
     """Points from (M, 3) world units and (M, 3) colors, without those that are not finite."""
-    xyz = xyz.astype(np.float32)
+    with np.errstate(over="ignore"):  # too large for float32 is infinite, and dropped
+        xyz = xyz.astype(np.float32)
     finite = np.isfinite(xyz).all(axis=1)
     return Points(torch.from_numpy(xyz[finite]), torch.from_numpy(rgb[finite].copy()))
 
