@@ -19,11 +19,10 @@ from sfumato.core.scene import Points
 
 __all__ = ["find_transforms", "random_points", "read_transforms"]
 
-RANDOM_POINTS = 20_000  # where a dataset has none; more did not help the synthetic scenes
+RANDOM_POINTS = 20_000  # where a dataset has none: enough for density control to start from
 _SYNTHETIC_CUBE = 1.3  # half its side: what holds the Blender scenes of Mildenhall et al. 2020
 _OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])  # their cameras look along -z with y up
-_DISTORTION = ("k1", "k2", "k3", "k4", "p1", "p2")
-_NERFSTUDIO_ORDER = ("k1", "k2", "k3", "k4", "p1", "p2")
+_DISTORTION = ("k1", "k2", "k3", "k4", "p1", "p2")  # also the order of nerfstudio's distortion_params
 _Split = Literal["train", "test"] | None
 
 
@@ -163,7 +162,7 @@ def _distortion(named: str, values: dict[str, Any]) -> tuple[str, tuple[float, .
     """COLMAP's model for a frame's distortion, and the parameters behind the principal point."""
     listed = values.get("distortion_params")
     if isinstance(listed, list):
-        values = {**values, **dict(zip(_NERFSTUDIO_ORDER, listed, strict=False))}
+        values = {**values, **dict(zip(_DISTORTION, listed, strict=False))}
     k1, k2, k3, k4, p1, p2 = (_number(named, values, name, 0.0) for name in _DISTORTION)
     kind = str(values.get("camera_model", "OPENCV")).upper()
     if kind in ("EQUIRECTANGULAR", "ORTHOPHOTO") or values.get("is_equirectangular"):

@@ -18,8 +18,8 @@ __all__ = ["PHOTO_SUFFIXES", "Header", "PhotoIndex", "check_folder", "list_photo
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 
-T = TypeVar("T")
-Item = TypeVar("Item")
+_T = TypeVar("_T")
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def _keys(folder: Path) -> Iterator[tuple[str, Path]]:
         yield name.lower(), folder / name
 
 
-def map_photos(work: Callable[[Item], T], items: Sequence[Item], stage: str, progress: Progress) -> list[T]:
+def map_photos(work: Callable[[_Item], _T], items: Sequence[_Item], stage: str, progress: Progress) -> list[_T]:
     """`work` of every item, in order, by a small pool of threads: decoding photos releases Python's lock."""
     results = []
     progress(stage, 0, len(items))
