@@ -25,7 +25,7 @@ class Adaptive:
     name: Literal["adaptive"] = "adaptive"
     threshold: float = 0.0  # mean gradient in normalized device units from which a Gaussian is too coarse
     probe: Literal["signed", "absolute"] = "signed"  # absolute wants a threshold of 4e-4 (Ye et al. 2024)
-    every: float = 0.025  # between edits; the paper: 100 of 30 000 steps
+    every: float = 0.05  # between edits; the paper: 100 of 30 000 steps, more than a few thousand steps can use
     start_at: float = 0.1  # the paper: 500 of 30 000 steps
     stop_at: float = 0.5  # no growth after this; pruning goes on
     full_at: float = 0.45  # until then room under the cap is given out evenly over time
