@@ -12,7 +12,7 @@ from sfumato.core.gaussians import Gaussians
 from sfumato.kernels.cpu.arrays import numbers
 from sfumato.kernels.cpu.lens import lens_of, pull_back
 from sfumato.kernels.cpu.project import STORED, bases_used, color_gradients, least_alpha, rows, splat_gradients
-from sfumato.kernels.cpu.simd import LANES, load_some, square_root, store, store_some
+from sfumato.kernels.cpu.simd import LANES, load, load_some, square_root, store, store_some
 from sfumato.kernels.cpu.threads import helper, kernel, launch, take, workspace
 from sfumato.kernels.stages import AdamStep, Moments, RenderSettings, Splats
 
@@ -75,17 +75,33 @@ def _in_place(*tensors: torch.Tensor) -> tuple[Any, ...]:
 
 
 @helper
+def _stepped(value, mean, square, gradient, rate, s):
+    """Numbers and their moments after one step: Algorithm 1 of Kingma and Ba 2015."""
+    mean = mean * s.beta1 + gradient * s.rest1
+    square = square * s.beta2 + (gradient * gradient) * s.rest2
+    change = (mean * (rate * s.unbias1)) / (square_root(square * s.unbias2) + s.epsilon)
+    return value - change, mean, square
+
+
+@helper
 def _move(values, means, squares, start, gradients, at, count, rate, s):
-    """Algorithm 1 of Kingma and Ba 2015 on `count` numbers from `start` on, gradients from `at` on."""
-    for k in range(0, count, LANES):
-        i, few = start + k, count - k
-        gradient = load_some(gradients, at + k, few)
-        mean = load_some(means, i, few) * s.beta1 + gradient * s.rest1
-        square = load_some(squares, i, few) * s.beta2 + (gradient * gradient) * s.rest2
+    """Step `count` numbers from `start` on, whose gradients lie from `at` on."""
+    whole = count - count % LANES
+    for k in range(0, whole, LANES):
+        i, gradient = start + k, load(gradients, at + k)
+        value, mean, square = _stepped(load(values, i), load(means, i), load(squares, i), gradient, rate, s)
+        store(values, i, value)
+        store(means, i, mean)
+        store(squares, i, square)
+    if whole < count:  # masked: what lies behind belongs to another row, maybe another thread
+        i, few = start + whole, count - whole
+        gradient = load_some(gradients, at + whole, few)
+        value, mean, square = _stepped(
+            load_some(values, i, few), load_some(means, i, few), load_some(squares, i, few), gradient, rate, s
+        )
+        store_some(values, i, value, few)
         store_some(means, i, mean, few)
         store_some(squares, i, square, few)
-        change = (mean * (rate * s.unbias1)) / (square_root(square * s.unbias2) + s.epsilon)
-        store_some(values, i, load_some(values, i, few) - change, few)
 
 
 @helper
