@@ -54,7 +54,7 @@ def general(**changes: Any) -> Callable[[TrainConfig], TrainConfig]:
 VARIANTS: dict[str, Callable[[TrainConfig], TrainConfig]] = {
     "default": lambda config: config,
     "mcmc": lambda config: replace(TrainConfig.make("mcmc"), steps=config.steps),
-    "absolute gradient": adaptive(probe="absolute", threshold=4e-4),
+    "absolute gradient": adaptive(probe="absolute"),
     "opacity reset": adaptive(resets=(0.15,)),
     "prune large": adaptive(prune_scale_from=0.5),
     "growth at once": adaptive(full_at=0.0, threshold=2e-4),
@@ -65,7 +65,8 @@ VARIANTS: dict[str, Callable[[TrainConfig], TrainConfig]] = {
     "rates do not fall": general(others_end=1.0),
     "50k": general(max_gaussians=50_000),
     "200k": general(max_gaussians=200_000),
-    "quality": lambda config: TrainConfig.make(quality=True),
+    "quality": lambda config: TrainConfig.make(quality=True, steps=config.steps),
+    "quality mcmc": lambda config: TrainConfig.make("mcmc", quality=True, steps=config.steps),
 }
 
 

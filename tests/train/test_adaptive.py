@@ -14,7 +14,9 @@ from sfumato.train.edit import Edit
 
 CAMERA = Camera(torch.eye(4), torch.eye(3), width=200, height=100)
 SPAN = Span(steps=100, extent=1.0, max_gaussians=100, seed=0)
-NOW = Adaptive(threshold=2e-4, every=0.01, start_at=0.0, full_at=0.0)  # an edit after every step, with all the room under the cap
+NOW = Adaptive(
+    threshold=2e-4, every=0.01, start_at=0.0, full_at=0.0
+)  # an edit after every step, with all the room under the cap
 
 
 def gaussians(scales: list[float], opacities: list[float] | None = None) -> Gaussians:

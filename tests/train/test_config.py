@@ -65,7 +65,15 @@ def test_make_knows_the_flags() -> None:
         TrainConfig.make("other")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("wrong", [{"steps": 0}, {"max_gaussians": 0}, {"sh_degree": 5}])
+def test_quality_takes_more_steps_and_more_gaussians() -> None:
+    usual, better = TrainConfig.make(), TrainConfig.make(quality=True)
+    assert 2 * usual.steps_for(scene(3)) < better.steps_for(scene(3)) <= 10 * usual.steps_for(scene(3))
+    assert better.max_gaussians > usual.max_gaussians
+    assert TrainConfig.make(quality=True, steps=9, max_gaussians=7).max_gaussians == 7
+    assert TrainConfig.make(quality=True, steps=9).steps_for(scene(3)) == 9
+
+
+@pytest.mark.parametrize("wrong", [{"steps": 0}, {"patience": 0}, {"max_gaussians": 0}, {"sh_degree": 5}])
 def test_numbers_out_of_range_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(InputError, match=next(iter(wrong))):
         TrainConfig(**wrong)
