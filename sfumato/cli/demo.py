@@ -103,6 +103,7 @@ def _film(path: Path, gaussians: "Gaussians", scene: "Scene", backend: str) -> N
     import torch
 
     from sfumato.cli.console import Stages
+    from sfumato.kernels.stages import RenderSettings
     from sfumato.render.path import smooth_path
     from sfumato.render.video import fly_through, write_video
 
@@ -117,4 +118,6 @@ def _film(path: Path, gaussians: "Gaussians", scene: "Scene", backend: str) -> N
                 yield frame
                 progress("film", index, FRAMES)
 
-        write_video(path, counted(fly_through(gaussians, flight, scene.background, backend=backend)), FPS)
+        settings = RenderSettings(near=scene.near)
+        frames = fly_through(gaussians, flight, scene.background, settings=settings, backend=backend)
+        write_video(path, counted(frames), FPS)

@@ -62,6 +62,7 @@ def main(words: Sequence[str]) -> int:
     from sfumato import formats
     from sfumato.cli.console import Stages
     from sfumato.cli.run import load, prepare
+    from sfumato.kernels.stages import RenderSettings
     from sfumato.render.video import PICTURE_SUFFIXES, VIDEO_SUFFIXES, fly_through
 
     known = ("", *VIDEO_SUFFIXES, *PICTURE_SUFFIXES)
@@ -72,6 +73,7 @@ def main(words: Sequence[str]) -> int:
     cameras, names = _cameras(flags, gaussians, scene)
     background = flags.background or (scene.background if scene else (0.0, 0.0, 0.0))
     picture: Literal["color", "depth"] = "depth" if flags.depth else "color"
+    settings = RenderSettings(near=scene.near if scene else _near(gaussians))
     prepare(flags.backend)
     with Stages() as progress:
 
@@ -80,7 +82,8 @@ def main(words: Sequence[str]) -> int:
                 yield frame
                 progress("rendering", index, len(cameras))
 
-        _write(flags, counted(fly_through(gaussians, cameras, background, picture, None, flags.backend)), names)
+        frames = fly_through(gaussians, cameras, background, picture, settings, flags.backend)
+        _write(flags, counted(frames), names)
     print(f"{len(cameras)} frame{'s' if len(cameras) > 1 else ''} in {flags.output}")
     return 0
 
@@ -131,6 +134,13 @@ def _middle(gaussians: "Gaussians") -> "Tensor":
     """Means of what is well seen, or of everything when nothing is."""
     solid = (gaussians.opacities > 0.3) & gaussians.finite
     return gaussians.means[solid.nonzero()[:, 0]] if solid.any() else gaussians.means
+
+
+def _near(gaussians: "Gaussians") -> float:
+    """As Scene.near, where no scene tells the extent: half of what is well seen lies within it."""
+    means = _middle(gaussians)
+    extent = (means - means.median(dim=0).values).norm(dim=1).median().item() if len(means) else 0.0
+    return min(0.2, extent / 25) or 0.2
 
 
 def _write(flags: Render, frames: Iterator["Tensor"], names: list[str] | None) -> None:

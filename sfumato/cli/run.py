@@ -158,7 +158,7 @@ def train_and_report(
     }
     evaluation = None
     if interrupted:  # first without scores, which take time: whoever interrupts may do so again
-        write_report(folder, None, training, protocol_of(scene, RenderSettings(), backend))
+        write_report(folder, None, training, protocol_of(scene, RenderSettings(near=scene.near), backend))
     try:
         evaluation = score(gaussians, scene, folder, backend, training=training)
     except KeyboardInterrupt:
@@ -180,7 +180,7 @@ def score(
 
     None when nothing was held out.
     """
-    settings = RenderSettings(depth=False)
+    settings = RenderSettings(near=scene.near, depth=False)
     pictures: dict[str, Path] = {}
     views = scene.test
     evaluation = None

@@ -79,6 +79,14 @@ class Scene:
             radius = (self.points.xyz.double().median(dim=0).values - positions[0]).norm().item()
         return 1.1 * radius or 1.0
 
+    @property
+    def near(self) -> float:
+        """Distance from a camera up to which nothing is drawn, world units.
+
+        The field's 0.2 suits scenes a few units across; in smaller ones it is a 25th of the extent.
+        """
+        return min(0.2, self.extent / 25) if self.train else 0.2
+
 
 def hold_out(views: Sequence[View], every: int) -> list[View]:
     """Views in name order with each `every`-th one (the first included) marked as test; 0 marks none."""

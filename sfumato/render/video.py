@@ -40,7 +40,7 @@ def fly_through(
     Depth is shown bright where near, over the range of `depth_range`, black where nothing is.
     """
     behind = torch.tensor(background).to(gaussians.means)
-    low, high = depth_range(gaussians, cameras, backend) if picture == "depth" else (0.0, 1.0)
+    low, high = depth_range(gaussians, cameras, settings, backend) if picture == "depth" else (0.0, 1.0)
     for camera in cameras:
         with one_torch_thread():
             seen = render(gaussians, camera, settings, behind, backend)
@@ -58,7 +58,12 @@ def _shaded(seen: Render, low: float, high: float) -> Tensor:
 
 
 @torch.no_grad()
-def depth_range(gaussians: Gaussians, cameras: Sequence[Camera], backend: str = "auto") -> tuple[float, float]:
+def depth_range(
+    gaussians: Gaussians,
+    cameras: Sequence[Camera],
+    settings: RenderSettings | None = None,
+    backend: str = "auto",
+) -> tuple[float, float]:
     """The 2nd and 98th percentile of depth, world units, where something opaque is, over a few of the cameras.
 
     One range for the whole film, so that it does not flicker.
@@ -68,7 +73,7 @@ def depth_range(gaussians: Gaussians, cameras: Sequence[Camera], backend: str = 
         scale = min(1.0, 200 / max(camera.width, camera.height))  # a small picture has the same percentiles
         small = camera.resized(max(1, round(camera.width * scale)), max(1, round(camera.height * scale)))
         with one_torch_thread():
-            seen = render(gaussians, small, RenderSettings(), backend=backend)
+            seen = render(gaussians, small, settings, backend=backend)
         if seen.depth is not None:
             depths.append(seen.depth[seen.alpha > 0.5].flatten())
     values = torch.cat(depths).double() if depths else torch.zeros(0)

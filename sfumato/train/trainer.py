@@ -83,7 +83,7 @@ def _train(scene: Scene, config: TrainConfig, stages: Backend, on_step: OnStep) 
     for step in range(1, steps + 1):
         time = (step - 1) / steps
         camera, photo = photos.take(coarse.divisor(time))
-        settings = config.settings_at(time)
+        settings = config.settings_at(time, scene.near)
         gaussians = gaussians.map(_leaf)
 
         with torch.no_grad():  # autograd starts at the splats; the optimizer carries their gradients on
@@ -95,7 +95,8 @@ def _train(scene: Scene, config: TrainConfig, stages: Backend, on_step: OnStep) 
         (loss if penalty is None else loss + penalty).backward()  # type: ignore[no-untyped-call]
 
         strategy.observe(camera, splats)
-        optimizer = optimizer.step(stages, gaussians, (splats, camera, settings), config.rates_at(time, extent))
+        moving = settings.sh_degree if step % config.shN_every == 0 else 0
+        optimizer = optimizer.step(stages, gaussians, (splats, camera, settings), config.rates_at(time, extent), moving)
         gaussians = gaussians.detach()
         if edit := strategy.edit(step, gaussians):
             gaussians, optimizer = edit.gaussians, optimizer.follow(edit)

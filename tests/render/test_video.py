@@ -102,7 +102,7 @@ def test_fly_through_in_color(backend: str) -> None:
 
 def test_depth_is_bright_where_near_and_black_where_nothing_is(backend: str) -> None:
     gaussians = wall([4.0, 8.0, 16.0])
-    low, high = depth_range(gaussians, [camera()], backend)
+    low, high = depth_range(gaussians, [camera()], backend=backend)
     assert (low, high) == (pytest.approx(4, rel=0.05), pytest.approx(16, rel=0.05))
     (frame,) = fly_through(gaussians, [camera()], picture="depth", backend=backend)
     row = frame[10].float().sum(dim=1)

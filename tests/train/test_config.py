@@ -32,8 +32,8 @@ def test_harmonics_come_one_degree_after_the_other() -> None:
     config = TrainConfig(sh_every=0.1)
     assert [config.sh_degree_at(time) for time in (0, 0.09, 0.11, 0.21, 0.31, 0.9)] == [0, 0, 1, 2, 3, 3]
     assert TrainConfig(sh_degree=1).sh_degree_at(0.9) == 1
-    assert TrainConfig().settings_at(0.0).sh_degree == 0
-    assert not TrainConfig().settings_at(0.0).depth
+    assert TrainConfig().settings_at(0.0, near=0.1).sh_degree == 0
+    assert not TrainConfig().settings_at(0.0, near=0.1).depth
 
 
 def test_photos_grow() -> None:
