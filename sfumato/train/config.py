@@ -14,6 +14,8 @@ MIN_STEPS = 4000  # for a scene of a few photos
 EPOCHS = 70  # and this often past each photo, if that is more; the paper: 30 000 steps for about 200 photos
 QUALITY_STEPS = 5.0  # times as many as usual
 QUALITY_GAUSSIANS = 200_000  # a step with twice as many takes about twice as long
+GAUSSIANS_PER_STEP = 15  # more look worse on held-out photos after the same time
+FEWEST_GAUSSIANS, MOST_GAUSSIANS = 10_000, 100_000
 LARGE = 300_000  # pixels from which photos are learned coarsely for longer
 
 
@@ -41,7 +43,7 @@ class TrainConfig:
     steps: int | None = None  # None: as many as suit the scene, see `steps_for`
     patience: float = 1.0  # times as many steps as usual, where steps is None
     seed: int = 0
-    max_gaussians: int = 100_000  # hard cap, from the first Gaussian on
+    max_gaussians: int | None = None  # hard cap, from the first Gaussian on; None: see `gaussians_for`
     density: Density = field(default_factory=Adaptive)
     sh_degree: int = 3
     sh_every: float = 0.07  # one more degree of spherical harmonics after each such share; the paper: 1000 of 30 000
@@ -67,7 +69,7 @@ class TrainConfig:
             raise InputError(f"steps must be at least 1; got {self.steps}")
         if not self.patience > 0:
             raise InputError(f"patience must be positive; got {self.patience}")
-        if self.max_gaussians < 1:
+        if self.max_gaussians is not None and self.max_gaussians < 1:
             raise InputError(f"max_gaussians must be at least 1; got {self.max_gaussians}")
         if not 0 <= self.sh_degree <= 4:
             raise InputError(f"sh_degree must be 0 to 4; got {self.sh_degree}")
@@ -95,11 +97,17 @@ class TrainConfig:
 
     def fixed(self, scene: Scene) -> "TrainConfig":
         """The same with the numbers in place that are left open for the scene to decide."""
-        return replace(self, steps=self.steps_for(scene), coarse=self.coarse_for(scene))
+        steps, gaussians, coarse = self.steps_for(scene), self.gaussians_for(scene), self.coarse_for(scene)
+        return replace(self, steps=steps, max_gaussians=gaussians, coarse=coarse)
 
     def steps_for(self, scene: Scene) -> int:
         """How many steps to take: `steps`, or what the number of training photos asks for."""
         return self.steps or max(1, round(self.patience * max(MIN_STEPS, EPOCHS * len(scene.train))))
+
+    def gaussians_for(self, scene: Scene) -> int:
+        """The hard cap: `max_gaussians`, or as many as the steps can settle, since each has 59 numbers to learn."""
+        settled = GAUSSIANS_PER_STEP * self.steps_for(scene)
+        return self.max_gaussians or max(FEWEST_GAUSSIANS, min(MOST_GAUSSIANS, settled))
 
     def coarse_for(self, scene: Scene) -> Coarse:
         """When photos are small: `coarse`, or what their size asks for."""

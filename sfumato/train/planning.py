@@ -1,6 +1,6 @@
 """Seconds to steps: a rehearsal tells how many steps of training fit into the time there is."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from time import perf_counter
@@ -13,33 +13,63 @@ from sfumato.train.trainer import Progressed, train
 
 __all__ = ["plan_steps"]
 
-USED = 0.97  # of the seconds: the rest is for a machine that becomes busier
+USED = 0.93  # of the seconds: the rest is for a machine that becomes busier
 REHEARSED = 0.05  # of the seconds, but ...
 LONGEST_REHEARSAL = 2.0  # ... no more seconds than this
+CAPS = (20_000, 60_000)  # Gaussians of the rehearsals that tell what a Gaussian costs
 TASTE = 8  # steps that tell how long the rehearsal may be
 HURRY = 4  # times the rates: so that the few steps of a rehearsal lead to sizes and opacities that training leads to
 
 
 def plan_steps(scene: Scene, config: TrainConfig, seconds: float, backend: str = "auto") -> TrainConfig:
-    """The config with `steps` such that this planning and the training together end within `seconds`.
+    """The config with `steps`, and `max_gaussians` where it is None, so that planning and training fit into `seconds`.
 
-    Measured by a rehearsal: the whole training in a few dozen steps, thrown away afterwards. It passes through the
-    same sizes of photos, numbers of Gaussians and edits, and 60 to 100 of its steps cost within 5 % of what those
+    Measured by rehearsals: the whole training in a few dozen steps, thrown away afterwards. They pass through the
+    same sizes of photos, numbers of Gaussians and edits, and 60 to 100 of their steps cost within 5 % of what those
     of training do on average. Kernels must be compiled before. Raises InputError when `seconds` is not positive, or
     too short for a single step.
     """
     if not seconds > 0:
         raise InputError(f"seconds must be positive; got {seconds}")
     began = perf_counter()
-    rehearsal = _rehearse(scene, config, TASTE, backend)
-    longer = int((min(LONGEST_REHEARSAL, REHEARSED * seconds) - rehearsal.fixed) / rehearsal.per_step)
-    if longer > 2 * TASTE:
-        rehearsal = _rehearse(scene, config, longer, backend)
-    left = USED * seconds - (perf_counter() - began) - rehearsal.fixed
-    steps = int(left / rehearsal.per_step)
+    caps = [config.max_gaussians] if config.max_gaussians else [CAPS[0], CAPS[1]]
+    costs = [_measure(scene, replace(config, max_gaussians=cap), seconds / len(caps), backend) for cap in caps]
+    left = USED * seconds - (perf_counter() - began)
+
+    def needed(steps: int) -> float:
+        gaussians = replace(config, steps=steps).gaussians_for(scene)
+        return _between(caps, [cost.fixed + steps * cost.per_step for cost in costs], gaussians)
+
+    steps = _most(lambda steps: needed(steps) <= left)
     if steps < 1:
         raise InputError(f"seconds must be enough to train; {seconds:g} are not; give more, or a number of steps")
-    return replace(config, steps=steps)
+    return replace(config, steps=steps, max_gaussians=replace(config, steps=steps).gaussians_for(scene))
+
+
+def _measure(scene: Scene, config: TrainConfig, seconds: float, backend: str) -> "_Rehearsal":
+    """The costs of training, from a share of the seconds."""
+    rehearsal = _rehearse(scene, config, TASTE, backend)
+    longer = int((min(LONGEST_REHEARSAL, REHEARSED * seconds) - rehearsal.fixed) / rehearsal.per_step)
+    return _rehearse(scene, config, longer, backend) if longer > 2 * TASTE else rehearsal
+
+
+def _between(places: Sequence[int], values: Sequence[float], place: int) -> float:
+    """The value at a place, on the line through one or two known ones; no less than the least of them."""
+    if len(places) == 1:
+        return values[0]
+    slope = (values[1] - values[0]) / (places[1] - places[0])
+    return max(min(values), values[0] + slope * (place - places[0]))
+
+
+def _most(fits: Callable[[int], bool]) -> int:
+    """The greatest number that fits, or 0; all lesser ones fit too."""
+    good, bad = 0, 1
+    while fits(bad):
+        good, bad = bad, 2 * bad
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        good, bad = (middle, bad) if fits(middle) else (good, middle)
+    return good
 
 
 @dataclass(frozen=True)

@@ -69,15 +69,14 @@ def train(
 
 def _train(scene: Scene, config: TrainConfig, stages: Backend, on_step: OnStep) -> Gaussians:
     watch = _Watch()
-    steps, coarse, extent = config.steps_for(scene), config.coarse_for(scene), scene.extent
+    config, extent = config.fixed(scene), scene.extent
+    steps, coarse, most = config.steps_for(scene), config.coarse_for(scene), config.gaussians_for(scene)
     photos = Photos(scene.train, DIVISORS, config.seed)
     background = torch.tensor(scene.background)
     density = config.density
-    gaussians = initialize(
-        scene.points, config.sh_degree, density.opacity, density.scale, config.max_gaussians, config.seed
-    )
+    gaussians = initialize(scene.points, config.sh_degree, density.opacity, density.scale, most, config.seed)
     optimizer = Adam.start(gaussians)
-    strategy = density.start(Span(steps, extent, config.max_gaussians, config.seed))
+    strategy = density.start(Span(steps, extent, most, config.seed))
     average = Average(steps, config.average_from, config.average_over)
 
     for step in range(1, steps + 1):

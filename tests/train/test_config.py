@@ -68,7 +68,7 @@ def test_make_knows_the_flags() -> None:
 def test_quality_takes_more_steps_and_more_gaussians() -> None:
     usual, better = TrainConfig.make(), TrainConfig.make(quality=True)
     assert 2 * usual.steps_for(scene(3)) < better.steps_for(scene(3)) <= 10 * usual.steps_for(scene(3))
-    assert better.max_gaussians > usual.max_gaussians
+    assert better.gaussians_for(scene(3)) > usual.gaussians_for(scene(3))
     assert TrainConfig.make(quality=True, steps=9, max_gaussians=7).max_gaussians == 7
     assert TrainConfig.make(quality=True, steps=9).steps_for(scene(3)) == 9
 
