@@ -25,7 +25,7 @@ class Adaptive:
     name: Literal["adaptive"] = "adaptive"
     threshold: float = 0.0  # mean gradient, in normalized device units, above which a Gaussian may be too coarse;
     # the paper: 2e-4, or 4e-4 where it is absolute (Ye et al. 2024). Here the room there is decides how many are.
-    probe: Literal["signed", "absolute"] = "signed"
+    probe: Literal["signed", "absolute"] = "absolute"
     every: float = 0.05  # between edits; the paper: 100 of 30 000 steps, more than a few thousand steps can use
     start_at: float = 0.1  # the paper: 500 of 30 000 steps
     stop_at: float = 0.5  # no growth after this; pruning goes on
