@@ -11,10 +11,10 @@ from sfumato.train.density import MCMC, Adaptive, Density
 __all__ = ["Coarse", "TrainConfig"]
 
 MIN_STEPS = 5000  # for a scene of a few photos
-EPOCHS = 55  # and this often past each photo, if that is more; the paper: 30 000 steps for about 200 photos
+EPOCHS = 60  # and this often past each photo, if that is more; the paper: 30 000 steps for about 200 photos
 QUALITY_STEPS = 5.0  # times as many as usual
 QUALITY_GAUSSIANS = 200_000  # a step with twice as many takes about twice as long
-GAUSSIANS_PER_STEP = 12  # more look worse on held-out photos after the same time
+GAUSSIANS_PER_STEP = 10  # more look worse on held-out photos after the same time
 FEWEST_GAUSSIANS, MOST_GAUSSIANS = 10_000, 100_000
 LARGE = 100_000  # pixels from which photos are learned coarsely for longer
 

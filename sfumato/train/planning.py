@@ -13,10 +13,10 @@ from sfumato.train.trainer import Progressed, train
 
 __all__ = ["plan_steps"]
 
-USED = 0.93  # of the seconds: the rest is for a machine that becomes busier
+USED = 0.95  # of the seconds: the rest is for a machine that becomes busier
 REHEARSED = 0.05  # of the seconds, but ...
 LONGEST_REHEARSAL = 2.0  # ... no more seconds than this
-CAPS = (20_000, 60_000)  # Gaussians of the rehearsals that tell what a Gaussian costs
+CAPS = (20_000, 40_000)  # Gaussians of the rehearsals that tell what a Gaussian costs
 TASTE = 8  # steps that tell how long the rehearsal may be
 HURRY = 4  # times the rates: so that the few steps of a rehearsal lead to sizes and opacities that training leads to
 
@@ -33,7 +33,7 @@ def plan_steps(scene: Scene, config: TrainConfig, seconds: float, backend: str =
         raise InputError(f"seconds must be positive; got {seconds}")
     began = perf_counter()
     caps = [config.max_gaussians] if config.max_gaussians else [CAPS[0], CAPS[1]]
-    costs = [_measure(scene, replace(config, max_gaussians=cap), seconds / len(caps), backend) for cap in caps]
+    costs = [_measure(scene, replace(config, max_gaussians=cap), seconds, backend) for cap in caps]
     left = USED * seconds - (perf_counter() - began)
 
     def needed(steps: int) -> float:

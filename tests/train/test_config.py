@@ -19,12 +19,12 @@ def scene(photos: int, side: int = 16) -> Scene:
     return Scene(views, Points(torch.zeros(1, 3), torch.zeros(1, 3, dtype=torch.uint8)))
 
 
-def test_rates_of_the_paper_at_the_start_and_what_is_left_at_the_end() -> None:
+def test_rates_at_the_start_and_what_is_left_of_them_at_the_end() -> None:
     start, middle, end = (TrainConfig().rates_at(time, extent=2.0) for time in (0.0, 0.5, 1.0))
     assert start.means == pytest.approx(2 * 1.6e-4)
     assert middle.means == pytest.approx(2 * 1.6e-5)
     assert end.means == pytest.approx(2 * 1.6e-6)
-    assert start[1:] == middle[1:] == (1e-3, 5e-3, 0.05, 2.5e-3, 2.5e-3 / 20)
+    assert start[1:] == middle[1:] == (1e-3, 5e-3, 0.05, 2.5e-3, 2.5e-3 / 5)
     assert end[1:] == pytest.approx([rate / 10 for rate in start[1:]])
 
 
