@@ -10,11 +10,12 @@ from sfumato.train.density import MCMC, Adaptive, Density
 
 __all__ = ["Coarse", "TrainConfig"]
 
-MIN_STEPS = 5000  # for a scene of a few photos
-EPOCHS = 60  # and this often past each photo, if that is more; the paper: 30 000 steps for about 200 photos
+MIN_STEPS = 4000  # for a scene of a few photos
+EPOCHS = 58  # and this often past each photo, if that is more; the paper: 30 000 steps for about 200 photos
 QUALITY_STEPS = 5.0  # times as many as usual
 QUALITY_GAUSSIANS = 200_000  # a step with twice as many takes about twice as long
-GAUSSIANS_PER_STEP = 10  # more look worse on held-out photos after the same time
+GAUSSIANS_PER_STEP = 15  # for photos of USUAL pixels; more look worse on held-out photos after the same time,
+USUAL = 125_000  # and larger photos can use more, with the fourth root of their pixels
 FEWEST_GAUSSIANS, MOST_GAUSSIANS = 10_000, 100_000
 LARGE = 100_000  # pixels from which photos are learned coarsely for longer
 
@@ -106,13 +107,12 @@ class TrainConfig:
 
     def gaussians_for(self, scene: Scene) -> int:
         """The hard cap: `max_gaussians`, or as many as the steps can settle, since each has 59 numbers to learn."""
-        settled = GAUSSIANS_PER_STEP * self.steps_for(scene)
+        settled = round(GAUSSIANS_PER_STEP * (_pixels(scene) / USUAL) ** 0.25 * self.steps_for(scene))
         return self.max_gaussians or max(FEWEST_GAUSSIANS, min(MOST_GAUSSIANS, settled))
 
     def coarse_for(self, scene: Scene) -> Coarse:
         """When photos are small: `coarse`, or what their size asks for."""
-        pixels = max((view.camera.width * view.camera.height for view in scene.train), default=0)
-        return self.coarse or (Coarse(0.15, 0.5) if pixels > LARGE else Coarse(0.05, 0.2))
+        return self.coarse or (Coarse(0.15, 0.5) if _pixels(scene) > LARGE else Coarse(0.05, 0.2))
 
     def rates_at(self, time: float, extent: float) -> Rates:
         """Learning rates at a share of the training, for a scene of this extent in world units."""
@@ -128,3 +128,8 @@ class TrainConfig:
     def settings_at(self, time: float, near: float) -> RenderSettings:
         """How pictures are rendered at a share of the training, from `near` world units on."""
         return RenderSettings(sh_degree=self.sh_degree_at(time), near=near, depth=False, probe=self.density.probe)
+
+
+def _pixels(scene: Scene) -> int:
+    """Of the largest photo that is trained on."""
+    return max((view.camera.width * view.camera.height for view in scene.train), default=0)
