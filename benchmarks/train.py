@@ -102,7 +102,7 @@ def run_photos(photos: Path, row: Row, seed: int) -> Result:
         out = Path(folder) / "out"
         flags = ["-o", str(out), "--downscale", f"{row.downscale:g}", "--seed", str(seed)]
         began = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "sfumato.cli.main", "train", str(copies), *flags], check=True)
+        subprocess.run([sys.executable, "-m", "sfumato", "train", str(copies), *flags], check=True)
         took = time.perf_counter() - began
         report = json.loads((out / "report.json").read_text(encoding="utf-8"))
     test, training = report["test"], report["train"]
