@@ -96,12 +96,23 @@ def load(source: Path, downscale: float = 1.0, holdout: int = 8) -> Scene:
 
     with Stages() as progress:
         scene = load_scene(source, downscale=downscale, holdout=holdout, progress=progress)
+    if "photos_given" in scene.protocol:  # the cameras were found here
+        solved = scene.protocol
+        _say(f"{solved['registered']} of {solved['photos_given']} photos registered" + left_out(solved["left_out"]))
+        _say(f"reprojection error {solved['reprojection_error']:.2f} pixels")
     size = scene.views[0].camera
     _say(
         f"{len(scene.train)} photos to train on, {len(scene.test)} held out, "
         f"{size.width} x {size.height} pixels, {len(scene.points):,} points"
     )
     return scene
+
+
+def left_out(names: object) -> str:
+    """The end of a sentence that says which photos have no camera; nothing when all have one."""
+    names = list(names) if isinstance(names, list) else []
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return f"; left out: {', '.join(map(str, names[:10]))}{more}" if names else ""
 
 
 def prepare(backend: str) -> None:

@@ -26,13 +26,11 @@ def main(words: Sequence[str]) -> int:
     flags = parse(Sfm, words)
     from sfumato.capture.sfm import solve
     from sfumato.cli.console import Stages
+    from sfumato.cli.run import left_out
 
     with Stages() as progress:
         found = solve(flags.input, flags.output, progress)
-    print(f"{found.registered} of {found.photos} photos registered, {found.points} points")
-    print(f"reprojection error {found.reprojection_error:.2f} pixels")
-    if found.left_out:
-        shown = ", ".join(str(name) for name in list(found.left_out)[:10])
-        print(f"left out: {shown}" + (f" and {len(found.left_out) - 10} more" if len(found.left_out) > 10 else ""))
+    print(f"{found.registered} of {found.photos} photos registered{left_out(found.left_out)}")
+    print(f"{found.points:,} points, reprojection error {found.reprojection_error:.2f} pixels")
     print(f"written to {found.folder}; next: sfumato train {found.folder} -o out")
     return 0
