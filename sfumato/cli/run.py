@@ -31,7 +31,18 @@ if TYPE_CHECKING:
     from sfumato.evaluate.lpips import Lpips
     from sfumato.train import Progressed, TrainConfig
 
-__all__ = ["REPORT", "RUN", "Trained", "check_output", "clear", "load", "prepare", "score", "train_and_report"]
+__all__ = [
+    "REPORT",
+    "RUN",
+    "Trained",
+    "check_output",
+    "clear",
+    "left_out",
+    "load",
+    "prepare",
+    "score",
+    "train_and_report",
+]
 
 REPORT = ("report.json", "report.md", "compare")
 RUN = ("splat.ply", *REPORT, "log.jsonl", "config.json")

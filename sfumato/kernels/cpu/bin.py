@@ -6,20 +6,9 @@ import numpy as np
 import torch
 
 from sfumato.kernels.cpu.arrays import numbers
+from sfumato.kernels.cpu.memory import gather, load, prefetch, store
 from sfumato.kernels.cpu.project import least_alpha, rows
-from sfumato.kernels.cpu.simd import (
-    LANES,
-    gather,
-    greater_of,
-    lesser_of,
-    load,
-    logarithm2,
-    prefetch,
-    select,
-    square_root,
-    store,
-    zeros,
-)
+from sfumato.kernels.cpu.simd import LANES, greater_of, lesser_of, logarithm2, select, square_root, zeros
 from sfumato.kernels.cpu.threads import chunks, helper, kernel, launch, take, threads, workspace
 from sfumato.kernels.stages import TILE, RenderSettings, Splats, TileLists
 

@@ -20,31 +20,19 @@ from torch import Tensor
 
 from sfumato.core.errors import BackendError, InputError
 from sfumato.kernels.cpu.arrays import numbers
-from sfumato.kernels.cpu.project import least_alpha
-from sfumato.kernels.cpu.simd import (
-    LANES,
+from sfumato.kernels.cpu.channels import (
     add_first,
-    any_lane,
-    bits_of,
-    copy_four,
     dot,
-    first_bit,
-    greater_of,
-    lesser_of,
-    load,
     load_each,
     multiply_add_each,
     power_of_two,
-    prefetch,
-    read,
-    select,
-    splat,
     splat_each,
-    store,
     store_sums,
-    zeros,
     zeros_each,
 )
+from sfumato.kernels.cpu.memory import copy_four, load, prefetch, read, store
+from sfumato.kernels.cpu.project import least_alpha
+from sfumato.kernels.cpu.simd import LANES, any_lane, bits_of, first_bit, greater_of, lesser_of, select, splat, zeros
 from sfumato.kernels.cpu.threads import aligned, helper, kernel, launch, scratch, take, workspace
 from sfumato.kernels.stages import TILE, RenderSettings, Splats, TileLists
 

@@ -6,7 +6,8 @@ Values of LANES Gaussians at once; the k-th of several Vectors lies at k * LANES
 import numpy as np
 
 from sfumato.core import sh
-from sfumato.kernels.cpu.simd import LANES, load, splat, store
+from sfumato.kernels.cpu.memory import load, store
+from sfumato.kernels.cpu.simd import LANES, splat
 from sfumato.kernels.cpu.threads import helper
 
 __all__ = ["direction_gradient", "fill_basis"]

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from sfumato.core.camera import Camera
-from sfumato.kernels.cpu.simd import exponential, gather, greater_of, lesser_of, select, square_root, zeros
+from sfumato.kernels.cpu.memory import gather
+from sfumato.kernels.cpu.simd import exponential, greater_of, lesser_of, select, square_root, zeros
 from sfumato.kernels.cpu.threads import helper
 from sfumato.kernels.stages import RenderSettings
 

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from sfumato.core.errors import InputError
 from sfumato.kernels.cpu.arrays import image_planes
-from sfumato.kernels.cpu.simd import LANES, greater_of, load, select, splat, store, sum_lanes, zeros
+from sfumato.kernels.cpu.memory import load, store
+from sfumato.kernels.cpu.simd import LANES, greater_of, select, splat, sum_lanes, zeros
 from sfumato.kernels.cpu.threads import helper, kernel, launch, scratch, take
 
 __all__ = ["photometric"]

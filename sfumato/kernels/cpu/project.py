@@ -26,18 +26,16 @@ from sfumato.kernels.cpu.lens import (
     to_camera,
     unit_quaternion,
 )
+from sfumato.kernels.cpu.memory import gather, load, store
 from sfumato.kernels.cpu.simd import (
     LANES,
     bits_of,
     exponential,
-    gather,
     greater_of,
-    load,
     logarithm2,
     select,
     splat,
     square_root,
-    store,
     sum_lanes,
     zeros,
 )

@@ -23,7 +23,8 @@ from numba import types
 from numba.extending import intrinsic
 
 from sfumato.core.errors import BackendError
-from sfumato.kernels.cpu.simd import LANES, address
+from sfumato.kernels.cpu.memory import address
+from sfumato.kernels.cpu.simd import LANES
 
 __all__ = [
     "aligned",
