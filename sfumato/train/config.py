@@ -17,7 +17,7 @@ QUALITY_GAUSSIANS = 200_000  # a step with twice as many takes about twice as lo
 GAUSSIANS_PER_STEP = 15  # for photos of USUAL pixels; more look worse on held-out photos after the same time,
 USUAL = 125_000  # and larger photos can use more, with the fourth root of their pixels
 FEWEST_GAUSSIANS, MOST_GAUSSIANS = 10_000, 100_000
-LARGE = 100_000  # pixels from which photos are learned coarsely for longer
+LARGE, VERY_LARGE = 100_000, 600_000  # pixels from which photos are learned coarsely for longer
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,11 @@ class TrainConfig:
 
     def coarse_for(self, scene: Scene) -> Coarse:
         """When photos are small: `coarse`, or what their size asks for."""
-        return self.coarse or (Coarse(0.15, 0.5) if _pixels(scene) > LARGE else Coarse(0.05, 0.2))
+        if self.coarse:
+            return self.coarse
+        if _pixels(scene) > VERY_LARGE:
+            return Coarse(0.25, 0.65)
+        return Coarse(0.15, 0.5) if _pixels(scene) > LARGE else Coarse(0.05, 0.2)
 
     def rates_at(self, time: float, extent: float) -> Rates:
         """Learning rates at a share of the training, for a scene of this extent in world units."""
