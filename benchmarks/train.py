@@ -51,22 +51,29 @@ def general(**changes: Any) -> Callable[[TrainConfig], TrainConfig]:
     return lambda config: replace(config, **changes)
 
 
+def harmonics(rate: float) -> Callable[[TrainConfig], TrainConfig]:
+    return lambda config: replace(config, rates=config.rates._replace(shN=rate))
+
+
 VARIANTS: dict[str, Callable[[TrainConfig], TrainConfig]] = {
     "default": lambda config: config,
     "mcmc": lambda config: replace(TrainConfig.make("mcmc"), steps=config.steps),
-    "absolute gradient": adaptive(probe="absolute"),
+    "signed gradient": adaptive(probe="signed"),
     "opacity reset": adaptive(resets=(0.15,)),
-    "prune large": adaptive(prune_scale_from=0.5),
-    "growth at once": adaptive(full_at=0.0, threshold=2e-4),
+    "more edits": adaptive(every=0.0167),
+    "growth at once": adaptive(full_at=0.0, threshold=4e-4),
     "all photos full size": general(coarse=Coarse(0, 0)),
-    "longer coarse": general(coarse=Coarse(0.1, 0.35)),
-    "all harmonics at once": general(sh_every=0.0),
+    "shorter coarse": general(coarse=Coarse(0.05, 0.2)),
+    "longer coarse": general(coarse=Coarse(0.25, 0.65)),
+    "harmonics at the paper's rate": harmonics(1.25e-4),
+    "harmonics at twice that": harmonics(2.5e-4),
+    "harmonics at eight times that": harmonics(1e-3),
     "no averaging": general(average_from=1.0),
-    "rates do not fall": general(others_end=1.0),
-    "50k": general(max_gaussians=50_000),
-    "200k": general(max_gaussians=200_000),
-    "quality": lambda config: TrainConfig.make(quality=True, steps=config.steps),
-    "quality mcmc": lambda config: TrainConfig.make("mcmc", quality=True, steps=config.steps),
+    "rates fall from half time": general(others_from=0.5),
+    "30k": general(max_gaussians=30_000),
+    "60k": general(max_gaussians=60_000),
+    "100k": general(max_gaussians=100_000),
+    "quality": lambda config: TrainConfig.make(quality=True),
 }
 
 

@@ -48,7 +48,6 @@ class TrainConfig:
     density: Density = field(default_factory=Adaptive)
     sh_degree: int = 3
     sh_every: float = 0.07  # one more degree of spherical harmonics after each such share; the paper: 1000 of 30 000
-    shN_every: int = 1  # steps between those that move the higher degrees, three quarters of a Gaussian's numbers
     ssim_weight: float = 0.2  # lambda of Eq. 7 of Kerbl et al. 2023
     rates: Rates = Rates(  # noqa: RUF009 (a NamedTuple is as frozen as a number)
         means=1.6e-4,  # times the extent of the scene; this one and the next from the code of Kerbl et al. 2023

@@ -94,8 +94,8 @@ def _train(scene: Scene, config: TrainConfig, stages: Backend, on_step: OnStep) 
         (loss if penalty is None else loss + penalty).backward()  # type: ignore[no-untyped-call]
 
         strategy.observe(camera, splats)
-        moving = settings.sh_degree if step % config.shN_every == 0 else 0
-        optimizer = optimizer.step(stages, gaussians, (splats, camera, settings), config.rates_at(time, extent), moving)
+        rates = config.rates_at(time, extent)
+        optimizer = optimizer.step(stages, gaussians, (splats, camera, settings), rates, settings.sh_degree)
         gaussians = gaussians.detach()
         if edit := strategy.edit(step, gaussians):
             gaussians, optimizer = edit.gaussians, optimizer.follow(edit)
