@@ -62,6 +62,7 @@ def load_scene(
     views = map_photos(developer.develop, shots, "reading photos", progress)
     views, rule = _split(source, views, shots, holdout)
     points = random_points(capture) if capture.points is None or not len(capture.points) else capture.points
+    points = replace(points, xyz=points.xyz.float())
     sizes = Counter(f"{view.camera.width}x{view.camera.height}" for view in views)
     protocol: dict[str, object] = {
         "reader": capture.reader,

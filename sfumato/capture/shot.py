@@ -48,6 +48,7 @@ _ONE_FOCAL = {
 # models that are a pinhole when the parameters behind the principal point are all zero
 _POLYNOMIAL = {"SIMPLE_PINHOLE", "PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV", "FULL_OPENCV"}
 _POLYNOMIAL |= {"SIMPLE_DIVISION", "DIVISION"}
+LARGEST = 1e30  # world units; farther points are mistakes, and float32 ends soon
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,7 @@ class Shot:
     lens: Lens
     viewmat: NDArray[np.float64]  # (4, 4) camera <- world, OpenCV axes
     split: Literal["train", "test"] | None = None  # None: nobody decided
+    mask: Path | None = None  # a picture that says which pixels count
 
     def camera(self, lens: Lens) -> Camera:
         """The pinhole camera, in float64, of the photo once it shows what `lens`, a pinhole, would show."""
@@ -126,17 +128,15 @@ class Capture:
 
     reader: str
     shots: list[Shot]
-    points: Points | None
+    points: Points | None  # float64, for the source's origin may be far away
     protocol: dict[str, object] = field(default_factory=dict)
     is_synthetic: bool = False  # rendered on transparent ground, and its cameras look at the origin
 
 
 def points_from_arrays(xyz: NDArray[np.floating[Any]], rgb: NDArray[np.uint8]) -> Points:
-    """Points from (M, 3) world units and (M, 3) colors, without those that are not finite."""
-    with np.errstate(over="ignore"):  # too large for float32 is infinite, and dropped
-        xyz = xyz.astype(np.float32)
-    finite = np.isfinite(xyz).all(axis=1)
-    return Points(torch.from_numpy(xyz[finite]), torch.from_numpy(rgb[finite].copy()))
+    """Points, in float64, from (M, 3) world units and (M, 3) colors, without those that are not finite."""
+    finite = (np.abs(xyz) < LARGEST).all(axis=1)
+    return Points(torch.from_numpy(xyz[finite].astype(np.float64)), torch.from_numpy(rgb[finite].copy()))
 
 
 def same_shape(size: tuple[int, int], other: tuple[int, int]) -> bool:
