@@ -1,6 +1,6 @@
 """Scene: views (camera + photo), the sparse points they were solved with, and which views are held out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -11,7 +11,25 @@ from sfumato.core.camera import Camera
 from sfumato.core.check import check_shape
 from sfumato.core.errors import InputError
 
-__all__ = ["Points", "Scene", "View", "hold_out"]
+__all__ = ["EMPTY", "IGNORED", "SHOWN", "Picture", "Points", "Scene", "View", "hold_out"]
+
+# what a mask says of a pixel: what the photo shows counts; it says nothing; nothing is there, so alpha must be 0
+SHOWN, IGNORED, EMPTY = 255, 0, 128
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A photo's pixels, and which of them count."""
+
+    pixels: Tensor  # (H, W, 3) uint8
+    mask: Tensor | None = None  # (H, W) uint8 of SHOWN, IGNORED and EMPTY; None: all are SHOWN
+
+    def __post_init__(self) -> None:
+        check_shape("pixels", self.pixels, ("H", "W", 3))
+        if self.pixels.dtype != torch.uint8:
+            raise InputError(f"pixels must be uint8; got {self.pixels.dtype}")
+        if self.mask is not None:
+            check_shape("mask", self.mask, ("H", "W"), H=self.pixels.shape[0], W=self.pixels.shape[1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,20 +38,35 @@ class View:
 
     name: str  # unique in its scene: the file's path inside the photo folder
     camera: Camera
-    image: Tensor  # (H, W, 3) uint8
+    photo: Tensor | Picture | Callable[[], Picture]  # (H, W, 3) uint8; a function when it is decoded again each time
     split: Literal["train", "test"] = "train"
 
     def __post_init__(self) -> None:
-        check_shape(f"image of {self.name}", self.image, ("H", "W", 3), H=self.camera.height, W=self.camera.width)
-        if self.image.dtype != torch.uint8:
-            raise InputError(f"image of {self.name} must be uint8; got {self.image.dtype}")
+        if not callable(self.photo):
+            self._check(self.picture())
+
+    def picture(self) -> Picture:
+        """The pixels and the mask; this decodes the photo where it is not kept in memory."""
+        if isinstance(self.photo, Tensor):
+            return Picture(self.photo)
+        return self.photo if isinstance(self.photo, Picture) else self._check(self.photo())
+
+    @property
+    def image(self) -> Tensor:
+        """(H, W, 3) uint8 the pixels alone."""
+        return self.picture().pixels
+
+    def _check(self, picture: Picture) -> Picture:
+        size = {"H": self.camera.height, "W": self.camera.width}
+        check_shape(f"image of {self.name}", picture.pixels, ("H", "W", 3), **size)
+        return picture
 
 
 @dataclass(frozen=True, eq=False)
 class Points:
     """Sparse points of structure from motion, or random ones where there are none."""
 
-    xyz: Tensor  # (M, 3) float32 world units
+    xyz: Tensor  # (M, 3) world units, float32 in a scene
     rgb: Tensor  # (M, 3) uint8
 
     def __post_init__(self) -> None:
@@ -52,6 +85,7 @@ class Scene:
     points: Points
     background: tuple[float, float, float] = (0.0, 0.0, 0.0)  # behind transparent photos, in [0, 1]
     protocol: dict[str, object] = field(default_factory=dict)  # how it was read, for the report
+    origin: tuple[float, float, float] = (0.0, 0.0, 0.0)  # the source's coordinates of this world's zero, float64
 
     @property
     def train(self) -> list[View]:

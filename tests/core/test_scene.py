@@ -58,7 +58,7 @@ def test_view_checks_its_photo() -> None:
     camera = view("a").camera
     with pytest.raises(ShapeError, match=r"^image of a.jpg must be \(H, W, 3\) with H=3, W=4; got \(4, 3, 3\)$"):
         View("a.jpg", camera, torch.zeros(4, 3, 3, dtype=torch.uint8))
-    with pytest.raises(InputError, match=r"^image of a.jpg must be uint8; got torch.float32$"):
+    with pytest.raises(InputError, match=r"^pixels must be uint8; got torch.float32$"):
         View("a.jpg", camera, torch.zeros(3, 4, 3))
 
 
