@@ -114,10 +114,10 @@ def test_nothing_broken_comes_out_even_if_something_broken_happens(toy: Scene, b
 
 
 def black(view: View) -> View:
-    return replace(view, image=torch.zeros_like(view.image))
+    return replace(view, photo=torch.zeros_like(view.image))
 
 
-@pytest.mark.parametrize("change", [black, lambda view: replace(view, image=255 - black(view).image)])
+@pytest.mark.parametrize("change", [black, lambda view: replace(view, photo=255 - black(view).image)])
 def test_photos_of_nothing_do_no_harm(toy: Scene, change: Callable[[View], View], backend: str) -> None:
     plain = replace(toy, views=[change(view) for view in toy.views])
     assert train(plain, SHORT, backend).finite.all()
