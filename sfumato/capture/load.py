@@ -6,21 +6,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import torch
-from PIL import Image
-from torch import Tensor
-
 from sfumato.capture.cache import cache_folder, fingerprint
 from sfumato.capture.colmap import find_model, read_colmap
+from sfumato.capture.develop import Developer, MaskMode
+from sfumato.capture.masks import with_masks
 from sfumato.capture.nerf_json import find_transforms, random_points, read_transforms
-from sfumato.capture.photos import check_folder, list_photos, map_photos, read_header
+from sfumato.capture.photos import check_folder, list_photos
 from sfumato.capture.sfm import photos_of, solve
-from sfumato.capture.shot import Capture, Shot, same_shape
-from sfumato.capture.undistort import pinhole_of, undistort
+from sfumato.capture.shot import Capture, Shot
 from sfumato.core.errors import InputError, SfumatoWarning
-from sfumato.core.files import replacing
-from sfumato.core.image import RESIZE_FILTER, composite, read_image, resize
+from sfumato.core.image import RESIZE_FILTER
 from sfumato.core.progress import Progress, silent
 from sfumato.core.scene import Scene, View, hold_out
 
@@ -35,6 +30,9 @@ def load_scene(
     downscale: float = 1.0,
     holdout: int = 8,
     background: _Color | None = None,
+    masks: MaskMode = "ignore",
+    invert_masks: bool = False,
+    keep: int | None = None,
     cache: Path | None = None,
     progress: Progress = silent,
 ) -> Scene:
@@ -46,20 +44,27 @@ def load_scene(
     holdout: every holdout-th photo in name order, the first included, is for testing; 0 holds none out. A dataset
         with an official test split keeps that instead.
     background: [0, 1] RGB behind transparent photos; white for synthetic scenes, else black.
+    masks: what the black pixels of masks mean: "ignore" (nothing is known there) or "empty" (nothing is there). "off":
+        neither masks nor alpha channels are looked at.
+    invert_masks: white is masked, not black.
+    keep: bytes of photos that the views may hold in memory; when all need more, they are decoded when asked for.
     cache: where found cameras and undistorted photos are kept; the user's cache folder by default. Nothing is ever
         written to `source`.
 
-    Photos of distorting lenses are undistorted. Warns (SfumatoWarning) of photos that are left out. Raises InputError
-    when the source cannot be read, or there are too few photos to hold any out.
+    Photos of distorting lenses are undistorted. Warns (SfumatoWarning) of photos that are left out because they are
+    broken or have no camera. Raises InputError when the source cannot be read, most photos are broken, or there are
+    too few to hold any out.
     """
     source = Path(source)
     _check(source, downscale, holdout, background)
     store = cache_folder() if cache is None else Path(cache)
     capture = _read(source, store, progress)
     color = background or ((1.0, 1.0, 1.0) if capture.is_synthetic else (0.0, 0.0, 0.0))
-    shots = _fit_to_photos(_with_unique_names(capture.shots), progress)
-    developer = _Developer(downscale, color, store / "undistorted")
-    views = map_photos(developer.develop, shots, "reading photos", progress)
+    shots = _with_unique_names(capture.shots)
+    if masks != "off":
+        shots = with_masks(source, shots)
+    developer = Developer(downscale, color, store / "undistorted", masks, invert_masks, keep)
+    views = developer.develop_all(shots, progress)
     views, rule = _split(source, views, shots, holdout)
     points = random_points(capture) if capture.points is None or not len(capture.points) else capture.points
     points = replace(points, xyz=points.xyz.float())
@@ -74,6 +79,7 @@ def load_scene(
         "background": list(color),
         "holdout": rule,
         "points": "random" if capture.points is None else "structure from motion",
+        "masks": developer.mask_rule(shots),
         "undistorted": sum(not shot.lens.is_pinhole for shot in shots),
         **capture.protocol,
     }
@@ -119,22 +125,6 @@ def _with_unique_names(shots: Sequence[Shot]) -> list[Shot]:
     return unique
 
 
-def _fit_to_photos(shots: Sequence[Shot], progress: Progress) -> list[Shot]:
-    """The shots with their lenses rescaled to the size that the photos really have."""
-
-    def fit(shot: Shot) -> Shot:
-        header = read_header(shot.path)
-        size = (header.width, header.height)
-        if not same_shape(size, (shot.lens.width, shot.lens.height)):
-            wanted = f"{shot.lens.width} x {shot.lens.height}"
-            raise InputError(
-                f"{shot.path} is {size[0]} x {size[1]}, but its camera {wanted}; was it cropped or turned?"
-            )
-        return replace(shot, lens=shot.lens.resized(*size))
-
-    return map_photos(fit, shots, "looking at photos", progress)
-
-
 def _split(source: Path, views: list[View], shots: Sequence[Shot], holdout: int) -> tuple[list[View], str]:
     """Views with their split, and the rule in words."""
     if any(shot.split == "test" for shot in shots):
@@ -148,56 +138,3 @@ def _split(source: Path, views: list[View], shots: Sequence[Shot], holdout: int)
     if all(view.split == "test" for view in views):
         raise InputError(f"{source} has test photos only; training needs its transforms_train.json")
     return sorted(views, key=lambda view: view.name), rule
-
-
-class _Developer:
-    """Turns shots into views: decode, lay over the background, undistort, downscale."""
-
-    def __init__(self, downscale: float, background: _Color, store: Path) -> None:
-        self.downscale = downscale
-        self.background = background
-        self.store = store
-
-    def develop(self, shot: Shot) -> View:
-        """The shot's view; results of undistortion are kept in the store, at their final size, losslessly."""
-        lens = pinhole_of(shot.lens)
-        width, height = (max(1, round(side / self.downscale)) for side in (lens.width, lens.height))
-        camera = shot.camera(lens).resized(width, height).to(torch.float32)
-        expose = self._expose if shot.lens.is_pinhole else self._straight
-        image = expose(shot, width, height)
-        return View(shot.name, camera, image, shot.split or "train")
-
-    def _expose(self, shot: Shot, width: int, height: int) -> Tensor:
-        image = read_image(shot.path)
-        if image.shape[2] == 4:  # before any resampling: straight alpha does not interpolate
-            image = composite(image, self.background)
-        return resize(undistort(image, shot.lens), width, height)
-
-    def _straight(self, shot: Shot, width: int, height: int) -> Tensor:
-        """The undistorted photo, from the store when it is there."""
-        key = fingerprint([shot.path], shot.lens, self.downscale, self.background, RESIZE_FILTER)
-        path = self.store / key[:2] / f"{key}.png"
-        kept = _recall(path, width, height)
-        if kept is not None:
-            return kept
-        image = self._expose(shot, width, height)
-        _keep(path, image)
-        return image
-
-
-def _recall(path: Path, width: int, height: int) -> Tensor | None:
-    """The kept image, or None when there is none of that size."""
-    try:
-        image = read_image(path)
-    except InputError:
-        return None
-    return image if image.shape == (height, width, 3) else None
-
-
-def _keep(path: Path, image: Tensor) -> None:
-    """Keep an image as PNG; a cache that cannot be written costs time, not the result."""
-    try:
-        with replacing(path) as file:
-            Image.fromarray(np.ascontiguousarray(image.numpy())).save(file, "PNG", compress_level=1)
-    except OSError:
-        warnings.warn(f"cannot write to the cache {path.parent}; set SFUMATO_CACHE", SfumatoWarning, stacklevel=2)

@@ -65,6 +65,7 @@ def test_a_pinhole_scene_is_read_as_it_is(scene_folder: Path, photo: Photo, cach
         "background": [0.0, 0.0, 0.0],
         "holdout": "1 of every 3 photos in name order, from the first",
         "points": "structure from motion",
+        "masks": "none",
         "undistorted": 0,
         "registered": 3,
         "missing_files": 0,
@@ -172,7 +173,7 @@ class TestUndistortion:
         def refuse(*args: object) -> None:
             raise AssertionError("undistorted again")
 
-        monkeypatch.setattr("sfumato.capture.load.undistort", refuse)
+        monkeypatch.setattr("sfumato.capture.develop.undistort", refuse)
         again = load_scene(distorted, downscale=2)
         for one, other in zip(first.views, again.views, strict=True):
             assert torch.equal(one.image, other.image)
@@ -263,13 +264,20 @@ def test_what_cannot_be_read_is_one_sentence(tmp_path: Path, scene_folder: Path)
         load_scene(scene_folder, holdout=1)
     with pytest.raises(InputError, match="background must be"):
         load_scene(scene_folder, background=(0, 255, 0))
+
+
+def test_a_broken_photo_is_left_out_and_named(scene_folder: Path) -> None:
     path = scene_folder / "images" / "a.png"
     path.write_bytes(path.read_bytes()[:700])
-    with pytest.raises(InputError, match=r"a\.png cannot be read as an image"):
-        load_scene(scene_folder)
+    with pytest.warns(SfumatoWarning, match=r"^1 of 3 photos cannot be read .* left out: .*a\.png cannot be read as"):
+        scene = load_scene(scene_folder, holdout=0)
+    assert [view.name for view in scene.views] == ["d.png", "sub folder/b c.png"]
     path.write_bytes(b"text")
-    with pytest.raises(InputError, match=r"a\.png is not an image"):
-        load_scene(scene_folder)
+    with pytest.warns(SfumatoWarning, match=r"^1 of 3 photos .* left out: .*a\.png is not an image"):
+        load_scene(scene_folder, holdout=0)
+    (scene_folder / "images" / "d.png").write_bytes(b"text")
+    with pytest.raises(InputError, match=r"^2 of 3 photos cannot be read; copy them again. The first: .*a\.png is not"):
+        load_scene(scene_folder, holdout=0)
 
 
 def test_two_photos_are_too_few_to_hold_one_out(tmp_path: Path, colmap_toy: Any) -> None:
