@@ -1,6 +1,5 @@
 """Shot: a photo's file, the lens it was taken with (distortion included) and where the camera stood."""
 
-import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -55,7 +54,8 @@ LARGEST = 1e30  # world units; farther points are mistakes, and float32 ends soo
 class Lens:
     """A COLMAP camera model: its name, its parameters in COLMAP's order, the size of its photos.
 
-    Raises InputError when the model is unknown or its parameters are too few, too many or not finite.
+    Raises InputError when the model is unknown, its parameters are too few, too many, not finite or enormous, or a
+    focal length is not above zero.
     """
 
     model: str
@@ -69,8 +69,10 @@ class Lens:
             raise InputError(f"camera model {self.model} is not known (known: {' '.join(LENS_MODELS)})")
         if len(self.params) != wanted:
             raise InputError(f"camera model {self.model} must have {wanted} parameters; got {len(self.params)}")
-        if not all(math.isfinite(value) for value in self.params):
+        if not all(abs(value) < LARGEST for value in self.params):  # false for NaN, too
             raise InputError(f"camera model {self.model} must have finite parameters; got {self.params}")
+        if min(self.focals) <= 0:
+            raise InputError(f"camera model {self.model} must have a focal length above 0; got {min(self.focals)}")
         if self.width < 1 or self.height < 1:
             raise InputError(f"a camera's photos must have pixels; got {self.width} x {self.height}")
 
