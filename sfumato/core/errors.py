@@ -1,6 +1,6 @@
 """The errors sfumato raises on purpose; whatever else escapes is a bug in sfumato."""
 
-__all__ = ["BackendError", "InputError", "SfumatoError", "SfumatoWarning", "ShapeError"]
+__all__ = ["BackendError", "InputError", "SfumatoError", "SfumatoWarning", "ShapeError", "TileListError"]
 
 
 class SfumatoError(Exception):
@@ -17,6 +17,18 @@ class ShapeError(InputError):
 
 class BackendError(SfumatoError, RuntimeError):
     """A backend cannot run here, or cannot do what was asked of it."""
+
+
+class TileListError(SfumatoError, RuntimeError):
+    """Tile lists would hold more pairs of tile and splat than allowed; nothing has been allocated for them."""
+
+    def __init__(self, pairs: int, most: int) -> None:
+        super().__init__(
+            f"the picture's tile lists must hold at most {most:,} entries; these Gaussians need {pairs:,} or more:"
+            " remove the largest ones, or make a smaller picture"
+        )
+        self.pairs = pairs  # at least so many are needed
+        self.most = most
 
 
 class SfumatoWarning(UserWarning):

@@ -12,6 +12,7 @@ from sfumato.core.gaussians import Gaussians
 __all__ = ["TILE", "AdamStep", "Backend", "Moments", "Rates", "RenderSettings", "Splats", "TileLists"]
 
 TILE = 16  # pixels, side of a tile
+MOST_PAIRS = 2**31 - 1  # positions in tile lists are int32
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class RenderSettings:
     transmittance_min: float = 1e-4  # a pixel this dark behind its Gaussians is finished
     depth: bool = True  # also blend depth; False saves its time and gives Render.depth = None
     probe: Literal["signed", "absolute"] = "signed"  # absolute: sum of |gradient| over pixels (Ye et al. 2024)
+    most_pairs: int = MOST_PAIRS  # entries of the tile lists; bin refuses to make longer ones
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +144,11 @@ class Backend(Protocol):
         """EWA projection (Zwicker et al. 2001) and view-dependent color."""
 
     def bin(self, splats: Splats, width: int, height: int, settings: RenderSettings) -> TileLists:
-        """Sort by depth and list per tile; no gradients."""
+        """Sort by depth and list per tile; no gradients.
+
+        Raises TileListError, before anything is allocated for them, when there are more than settings.most_pairs
+        pairs, or splats reach into more rows of tiles than that.
+        """
 
     def blend(
         self, splats: Splats, tiles: TileLists, background: Tensor, settings: RenderSettings

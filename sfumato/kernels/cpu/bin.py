@@ -5,12 +5,13 @@ import math
 import numpy as np
 import torch
 
+from sfumato.core.errors import TileListError
 from sfumato.kernels.cpu.arrays import numbers
 from sfumato.kernels.cpu.memory import gather, load, prefetch, store
 from sfumato.kernels.cpu.project import least_alpha, rows
 from sfumato.kernels.cpu.simd import LANES, greater_of, lesser_of, logarithm2, select, square_root, zeros
 from sfumato.kernels.cpu.threads import chunks, helper, kernel, launch, take, threads, workspace
-from sfumato.kernels.stages import TILE, RenderSettings, Splats, TileLists
+from sfumato.kernels.stages import MOST_PAIRS, TILE, RenderSettings, Splats, TileLists
 
 __all__ = ["bin"]
 
@@ -38,6 +39,8 @@ def bin(splats: Splats, width: int, height: int, settings: RenderSettings) -> Ti
     launch(_find_bands, blocks, means, radii, tiles_y, places, seen, bands)
     for counts in (seen, bands):
         np.cumsum(counts, out=counts)
+    most = min(settings.most_pairs, MOST_PAIRS)
+    _refuse_more(int(bands[-1]), most)
     keys, order = np.empty(seen[-1], np.uint32), np.empty(seen[-1], np.int32)
     spans = np.empty((bands[-1], 2), np.int16)
     scale = f(1 / least_alpha(settings))
@@ -46,6 +49,7 @@ def bin(splats: Splats, width: int, height: int, settings: RenderSettings) -> Ti
         places, seen, bands, keys, order, spans, pair_counts,
     )  # fmt: skip
     np.cumsum(pair_counts, out=pair_counts)
+    _refuse_more(int(pair_counts[-1]), most)
     starts = np.empty(N + 1, np.int64)
     starts[N] = P = pair_counts[-1]
     launch(_number_pairs, blocks, pair_counts, places, starts)
@@ -60,6 +64,11 @@ def bin(splats: Splats, width: int, height: int, settings: RenderSettings) -> Ti
     launch(_scatter, many, size, order, places, spans, tiles_x, counts, ids, pairs)
     made = [torch.from_numpy(array) for array in (offsets, ids, starts, pairs)]
     return TileLists(made[0], made[1], width, height, made[2], made[3])
+
+
+def _refuse_more(pairs, most):
+    if pairs > most:
+        raise TileListError(pairs, most)
 
 
 def _sorted_by(keys, order):

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from sfumato.core.errors import TileListError
 from sfumato.kernels.stages import TILE, RenderSettings, Splats, TileLists
 
 __all__ = ["bin", "smallest_exponent"]
@@ -14,11 +15,15 @@ def bin(splats: Splats, width: int, height: int, settings: RenderSettings) -> Ti
     order = order[splats.seen[order]]
     means, conics = splats.means2d.detach()[order], splats.conics.detach()[order]
     reach = 2 * torch.log(splats.opacities.detach()[order] / settings.alpha_min)
-    lists = []
+    lists, pairs = [], 0
     for y in range(0, height, TILE):
         for x in range(0, width, TILE):
             corner = means.new_tensor([x + 0.5, y + 0.5])  # the tile's first and last pixel centers
-            lists.append(order[smallest_exponent(means, conics, corner, corner + TILE - 1) <= reach])
+            touching = smallest_exponent(means, conics, corner, corner + TILE - 1) <= reach
+            pairs += int(touching.sum())
+            if pairs > settings.most_pairs:
+                raise TileListError(pairs, settings.most_pairs)
+            lists.append(order[touching])
     counts = torch.tensor([0] + [len(ids) for ids in lists])
     return TileLists(counts.cumsum(0), torch.cat(lists).to(torch.int32), width, height)
 
