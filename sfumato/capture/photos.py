@@ -1,11 +1,12 @@
 """Photos: which files of a folder are photos, which file a dataset means by a name, how large each one is."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from PIL import Image, UnidentifiedImageError
@@ -92,37 +93,56 @@ class PhotoIndex:
         """The photo called `name`, or None.
 
         Tried in every folder: the name as it is, with an extension, in another case; then, for paths of somebody
-        else's machine, the file name alone.
+        else's machine, ever shorter ends of it, with the same or another extension; then a file name that only one
+        photo below the folder has.
         """
-        if not name:
+        try:
+            return self._as_named(name) or self._by_end(name)
+        except (OSError, ValueError):  # what no file can be called: too long, with a zero byte, a slash alone
             return None
-        candidates = [folder / name for folder in self.folders]  # an absolute name replaces the folder
+
+    def _as_named(self, name: str) -> Path | None:
+        candidates = [folder / name for folder in self.folders if name]  # an absolute name replaces the folder
         for path in candidates:
             if path.is_file():
                 return path
         for path in candidates:
-            for suffix in PHOTO_SUFFIXES:  # appended, not replaced: "r_0.5" has no extension
+            for suffix in PHOTO_SUFFIXES if path.name else ():  # appended, not replaced: "r_0.5" has no extension
                 if (extended := path.with_name(path.name + suffix)).is_file():
                     return extended
-        relative = str(PurePosixPath(name.replace("\\", "/")))
-        base = PureWindowsPath(name).name  # splits at both kinds of slashes
-        return self._look_up(relative) or self._look_up(base)
+        return None
+
+    def _by_end(self, name: str) -> Path | None:
+        parts = PurePosixPath(name.replace("\\", "/").lower()).parts
+        for first in range(len(parts)):
+            if found := self._look_up("/".join(parts[first:])):
+                return found
+        return self._look_up(f"**/{parts[-1]}") if parts else None
 
     def _look_up(self, name: str) -> Path | None:
+        stem, dot, suffix = name.rpartition(".")
+        names = (name, stem) if dot + suffix in PHOTO_SUFFIXES else (name,)
         for folder in self.folders:
             listed = self._listed.get(folder)
             if listed is None:
-                listed = self._listed[folder] = dict(_keys(folder))
-            if found := listed.get(name.lower()):
-                return found
+                listed = self._listed[folder] = _listing(folder)
+            for key in names:
+                if found := listed.get(key):
+                    return found
         return None
 
 
-def _keys(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Lower-case names of the photos below `folder`, with and without extension."""
-    for name in reversed(list_photos(folder)):  # reversed: of two with the same stem, the first one wins
-        yield str(PurePosixPath(name).with_suffix("")).lower(), folder / name
-        yield name.lower(), folder / name
+def _listing(folder: Path) -> dict[str, Path]:
+    """The photos below `folder` by lower-case name, with and without extension; **/file where that is only one."""
+    names = list_photos(folder)
+    count = Counter(PurePosixPath(name).name.lower() for name in names)
+    listed = {}
+    for name in reversed(names):  # reversed: of two with the same stem, the first one wins
+        path = PurePosixPath(name.lower())
+        listed[str(path.with_suffix(""))] = listed[str(path)] = folder / name
+        if count[path.name] == 1:
+            listed[f"**/{path.name}"] = folder / name
+    return listed
 
 
 def map_photos(work: Callable[[_Item], _T], items: Sequence[_Item], stage: str, progress: Progress) -> list[_T]:
