@@ -8,8 +8,9 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from sfumato.core.errors import InputError
+from sfumato.core.scene import EMPTY, IGNORED, SHOWN
 
-__all__ = ["RESIZE_FILTER", "composite", "planar", "read_image", "resize", "to_uint8", "write_image"]
+__all__ = ["RESIZE_FILTER", "composite", "planar", "read_image", "resize", "resize_mask", "to_uint8", "write_image"]
 
 _WRITABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 RESIZE_FILTER = "area"  # the mean over the pixel's footprint: antialiased, never rings
@@ -67,6 +68,26 @@ def resize(image: Tensor, width: int, height: int) -> Tensor:
         return image
     smaller = Image.fromarray(image.contiguous().numpy()).resize((width, height), Image.Resampling.BOX)
     return torch.from_numpy(np.array(smaller))
+
+
+def resize_mask(mask: Tensor, width: int, height: int) -> Tensor:
+    """(H, W) uint8 of SHOWN, IGNORED and EMPTY as `resize` makes it of the photo.
+
+    A new pixel is ignored when any of its footprint is, for its color is a mean with what must not count; it is empty
+    when all of its footprint is. (An area below 1/510 of the footprint goes unnoticed.)
+    """
+    if (mask.shape[1], mask.shape[0]) == (width, height):
+        return mask
+
+    def share(value: int) -> Tensor:
+        """0 to 255: how much of the footprint is that."""
+        picture = Image.fromarray((mask == value).numpy().astype(np.uint8) * 255)
+        return torch.from_numpy(np.array(picture.resize((width, height), Image.Resampling.BOX)))
+
+    smaller = torch.full((height, width), SHOWN, dtype=torch.uint8)
+    smaller[share(EMPTY) == 255] = EMPTY
+    smaller[share(IGNORED) > 0] = IGNORED
+    return smaller
 
 
 def planar(image: Tensor) -> Tensor:

@@ -13,7 +13,6 @@ from sfumato.kernels.stages import Rates
 from sfumato.train import Progressed, TrainConfig, train
 from sfumato.train.config import Coarse
 from sfumato.train.density import MCMC, Adaptive, Density
-from sfumato.train.photos import Photos
 
 SHORT = TrainConfig(steps=20, max_gaussians=30)
 
@@ -129,17 +128,3 @@ def test_scenes_that_cannot_be_trained_are_refused(toy: Scene) -> None:
     nothing = replace(toy.points, xyz=torch.zeros(0, 3), rgb=torch.zeros(0, 3, dtype=torch.uint8))
     with pytest.raises(InputError, match="point"):
         train(replace(toy, points=nothing), SHORT, "reference")
-
-
-def test_each_photo_is_taken_once_in_an_epoch_and_shrinks_by_area(toy: Scene) -> None:
-    photos = Photos(toy.views, (2, 1), seed=0)
-    epoch = [photos.take(1)[1] for _ in range(6)]
-    assert all(any(torch.equal(view.image, photo) for photo in epoch) for view in toy.views)
-    camera, small = photos.take(2)
-    assert small.shape == (16, 16, 3)
-    assert small.dtype == torch.uint8
-    assert small.permute(2, 0, 1).is_contiguous()
-    assert camera.K[0, 0] == 19
-    source = next(view.image for view in toy.views if torch.equal(view.camera.viewmat, camera.viewmat))
-    mean = source.float().unflatten(1, (16, 2)).unflatten(0, (16, 2)).mean(dim=(1, 3))
-    assert (small - mean).abs().max() <= 1  # rounded twice: across, then down

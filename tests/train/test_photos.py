@@ -1,0 +1,192 @@
+"""Photos of the steps: order, sizes, masks, and the same bits however few are held in memory."""
+
+import gc
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+
+from sfumato.core.camera import Camera
+from sfumato.core.errors import InputError
+from sfumato.core.scene import EMPTY, IGNORED, SHOWN, Picture, View
+from sfumato.train.photos import AHEAD, Lesson, Photos
+
+SIDE = 32
+BYTES = 3 * SIDE * SIDE
+
+
+def noise_view(name: str, mask: torch.Tensor | None = None) -> View:
+    camera = Camera(torch.eye(4), torch.tensor([[38.0, 0, 16], [0, 38, 16], [0, 0, 1]]), SIDE, SIDE)
+    return View(name, camera, Picture(torch.randint(0, 256, (SIDE, SIDE, 3), dtype=torch.uint8), mask))
+
+
+@pytest.fixture
+def views(seed: int) -> list[View]:
+    """Seven views; one has a mask of all three values."""
+    mask = torch.full((SIDE, SIDE), SHOWN, dtype=torch.uint8)
+    mask[:8], mask[8:16] = IGNORED, EMPTY
+    return [noise_view(f"{i}.png", mask if i == 3 else None) for i in range(7)]
+
+
+def lazy(views: list[View], count: Counter[str] | None = None) -> list[View]:
+    """The same views, decoded when asked; each decoding is counted."""
+
+    def decode(view: View) -> Picture:
+        time.sleep(0.001)
+        if count is not None:
+            count[view.name] += 1
+        return view.picture()
+
+    return [replace(view, photo=lambda view=view: decode(view)) for view in views]
+
+
+def drain(photos: Photos, divisors: list[int]) -> list[Lesson]:
+    with photos:
+        return [photos.take(divisor) for divisor in divisors]
+
+
+def same(one: Lesson, other: Lesson) -> bool:
+    pairs = [(one.photo, other.photo), (one.shown, other.shown), (one.empty, other.empty)]
+    pairs += [(one.camera.K, other.camera.K), (one.camera.viewmat, other.camera.viewmat)]
+    return all(torch.equal(a, b) if a is not None and b is not None else a is b for a, b in pairs)
+
+
+def test_each_photo_is_taken_once_in_an_epoch(views: list[View]) -> None:
+    plain = [view for view in views if view.picture().mask is None]
+    lessons = drain(Photos(plain, (1,), seed=0), [1] * 12)
+    for epoch in (lessons[:6], lessons[6:]):
+        assert all(any(torch.equal(view.image, lesson.photo) for lesson in epoch) for view in plain)
+    assert any(not same(one, other) for one, other in zip(lessons[:6], lessons[6:], strict=True))
+
+
+def test_photos_shrink_by_area(views: list[View]) -> None:
+    for view in views[:3]:
+        (lesson,) = drain(Photos([view], (2, 1), seed=0), [2])
+        assert (lesson.photo.shape, lesson.photo.dtype) == ((16, 16, 3), torch.uint8)
+        assert lesson.photo.permute(2, 0, 1).is_contiguous()
+        assert lesson.camera.K[0, 0] == 19
+        mean = view.image.float().unflatten(1, (16, 2)).unflatten(0, (16, 2)).mean(dim=(1, 3))
+        assert (lesson.photo - mean).abs().max() <= 1  # rounded twice: across, then down
+
+
+def test_masks_become_what_counts_and_what_is_empty(views: list[View]) -> None:
+    (lesson,) = drain(Photos(views[3:4], (1,), seed=0), [1])
+    assert lesson.shown is not None
+    assert lesson.empty is not None
+    assert (lesson.shown.shape, lesson.shown.dtype) == ((SIDE, SIDE, 1), torch.float32)
+    assert (lesson.shown[:8] == 0).all()
+    assert (lesson.shown[8:] == 1).all()
+    assert (lesson.empty.shape, lesson.empty.dtype) == ((SIDE, SIDE), torch.float32)
+    assert lesson.empty.nonzero()[:, 0].unique().tolist() == list(range(8, 16))
+    assert (lesson.photo[:8] == 0).all()
+    assert torch.equal(lesson.photo[8:], views[3].image[8:])
+    assert lesson.photo.permute(2, 0, 1).is_contiguous()
+    assert (views[3].image[:8] != 0).any()  # the view's own pixels stay
+
+
+def test_what_a_mask_does_not_say_is_none(views: list[View]) -> None:
+    shown = torch.full((SIDE, SIDE), SHOWN, dtype=torch.uint8)
+    cases = {"all shown": shown, "ignored": shown.clone(), "empty": shown.clone()}
+    cases["ignored"][0, 0], cases["empty"][0, 0] = IGNORED, EMPTY
+    for name, mask in cases.items():
+        (lesson,) = drain(Photos([noise_view("a.png", mask)], (1,), seed=0), [1])
+        assert (lesson.shown is not None, lesson.empty is not None) == (name == "ignored", name == "empty"), name
+
+
+SCHEDULE = [4] * 9 + [2] * 10 + [1] * 25
+
+
+@pytest.mark.parametrize("keep", [None, 0, 12 * BYTES, 14 * BYTES])
+def test_the_same_bits_however_much_is_kept(views: list[View], keep: int | None) -> None:
+    wanted = drain(Photos(views, (4, 2, 1), seed=5), SCHEDULE)
+    got = drain(Photos(lazy(views), (4, 2, 1), seed=5, keep=keep), SCHEDULE)
+    assert all(same(one, other) for one, other in zip(wanted, got, strict=True))
+
+
+def test_memory_bounds_what_is_held(views: list[View]) -> None:
+    plain = [replace(view, photo=view.image) for view in views]
+    for keep, most in ((None, 7), (0, 0), (8 * BYTES + 3 * BYTES, 3), (1000 * BYTES, 7)):
+        count: Counter[str] = Counter()
+        photos = Photos(lazy(plain, count), (1,), seed=1, keep=keep)
+        drain(photos, [1] * 7 * 5)
+        unheld = 7 - most
+        assert count.total() <= most + unheld * 5 + 2 * AHEAD, keep
+        assert count.total() >= most + unheld * 5, keep
+
+
+def test_few_photos_are_decoded_ahead(views: list[View]) -> None:
+    count: Counter[str] = Counter()
+    with Photos(lazy(views * 5, count), (1,), seed=1, keep=0) as photos:
+        photos.take(1)
+        time.sleep(0.1)
+        assert count.total() == 1 + AHEAD
+
+
+@pytest.mark.parametrize("position", [0, 1, 6, 7, 20])
+@pytest.mark.parametrize("keep", [None, 0])
+def test_resumed_order_is_the_order(views: list[View], position: int, keep: int | None) -> None:
+    wanted = drain(Photos(views, (4, 2, 1), seed=5), SCHEDULE)[position:]
+    photos = Photos(views, (4, 2, 1), 5, keep, position)
+    assert photos.position == position
+    got = drain(photos, SCHEDULE[position:])
+    assert photos.position == len(SCHEDULE)
+    assert all(same(one, other) for one, other in zip(wanted, got, strict=True))
+
+
+def test_a_broken_photo_surfaces_where_it_is_taken(views: list[View]) -> None:
+    def fail() -> Picture:
+        raise InputError("b.png cannot be read")
+
+    with Photos([replace(views[0], photo=fail)], (1,), seed=0) as photos, pytest.raises(InputError, match=r"b\.png"):
+        photos.take(1)
+
+
+def test_waiting_is_measured(views: list[View]) -> None:
+    def slow() -> Picture:
+        time.sleep(0.05)
+        return views[0].picture()
+
+    with Photos([replace(views[0], photo=slow)], (1,), seed=0) as photos:
+        photos.take(1)
+        assert 0.04 < photos.waited < 5
+        before = photos.waited
+        photos.take(1)  # held now
+        assert photos.waited == before
+
+
+def threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("photos")]
+
+
+def closed(photos: Photos) -> None:
+    photos.close()
+
+
+def forgotten(photos: Photos) -> None:
+    """Nothing is done: the last reference goes."""
+
+
+@pytest.mark.parametrize("end", [closed, forgotten])
+def test_threads_end(views: list[View], end: Callable[[Photos], None]) -> None:
+    photos = Photos(lazy(views), (1,), seed=0, keep=0)
+    photos.take(1)
+    assert threads()
+    end(photos)
+    del photos
+    gc.collect()
+    waited = time.perf_counter() + 5
+    while threads() and time.perf_counter() < waited:
+        time.sleep(0.01)
+    assert not threads()
+
+
+def test_threads_end_after_an_exception(views: list[View]) -> None:
+    photos = Photos(views, (1,), seed=0)
+    photos.take(1)
+    with pytest.raises(ValueError, match=r"divisor must be one of \[1\]; got 3"), photos:
+        photos.take(3)
+    assert not threads()
