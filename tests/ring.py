@@ -33,7 +33,7 @@ def viewmats(count: int = 6, seed: int = 0, center: tuple[float, float, float] =
 
 def points(count: int = 20, seed: int = 1) -> np.ndarray:
     """(count, 3) points in front of every camera of the ring."""
-    return np.random.default_rng(seed).uniform(-0.6, 0.6, (count, 3)) + [0.3, -0.2, 0.1]
+    return np.random.default_rng(seed).uniform(-0.6, 0.6, (count, 3)) + np.array([0.3, -0.2, 0.1])
 
 
 def photos(folder: Path, names: list[str], size: tuple[int, int] = SIZE) -> None:

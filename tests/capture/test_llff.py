@@ -130,7 +130,7 @@ def test_wrong_tables(tmp_path: Path, table: np.ndarray) -> None:
 def test_pickles_are_never_opened(tmp_path: Path) -> None:
     photos(tmp_path / "images", NAMES)
     np.save(tmp_path / "poses_bounds.npy", np.array([{}], dtype=object), allow_pickle=True)
-    with pytest.raises(InputError, match="no .npy file of numbers"):
+    with pytest.raises(InputError, match=r"no \.npy file of numbers"):
         read_folder(tmp_path)
 
 

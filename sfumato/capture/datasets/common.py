@@ -1,4 +1,4 @@
-"""What the readers of datasets share: JSON and numbers from files nobody checked, and poses in the conventions of others."""
+"""What readers of datasets share: JSON and numbers from files nobody checked, poses in conventions of others."""
 
 import json
 import math
