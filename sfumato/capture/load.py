@@ -1,27 +1,29 @@
 """load_scene: a folder of photos, or a dataset with cameras, to a Scene that can be trained on."""
 
-import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sfumato.capture.cache import cache_folder, fingerprint
-from sfumato.capture.colmap import find_model, read_colmap
+import numpy as np
+import torch
+
+from sfumato.capture.cache import cache_folder
 from sfumato.capture.develop import Developer, MaskMode
 from sfumato.capture.masks import with_masks
-from sfumato.capture.nerf_json import find_transforms, random_points, read_transforms
-from sfumato.capture.photos import check_folder, list_photos
-from sfumato.capture.sfm import photos_of, solve
+from sfumato.capture.nerf_json import random_points
 from sfumato.capture.shot import Capture, Shot
-from sfumato.core.errors import InputError, SfumatoWarning
+from sfumato.capture.source import read_source
+from sfumato.core.errors import InputError
 from sfumato.core.image import RESIZE_FILTER
-from sfumato.core.progress import Progress, silent
+from sfumato.core.progress import Note, Progress, mute, silent
 from sfumato.core.scene import Scene, View, hold_out
 
-__all__ = ["load_scene"]
+__all__ = ["Fit", "load_scene"]
 
+FAR = 100.0  # times the spread of the cameras; single precision then resolves 1e-5 of the spread
 _Color = tuple[float, float, float]
+Fit = Callable[[Sequence[tuple[int, int]]], tuple[float, int | None]]  # sizes -> further downscale, keep
 
 
 def load_scene(
@@ -32,14 +34,17 @@ def load_scene(
     background: _Color | None = None,
     masks: MaskMode = "ignore",
     invert_masks: bool = False,
+    frames: int | None = None,
     keep: int | None = None,
+    fit: Fit | None = None,
     cache: Path | None = None,
     progress: Progress = silent,
+    note: Note = mute,
 ) -> Scene:
     """Read photos with their cameras; world axes and units stay those of the source.
 
-    source: a folder of photos, whose cameras are then found by structure from motion; or a dataset with a COLMAP model,
-        a transforms.json, or the transforms_train.json and transforms_test.json of Blender synthetic scenes.
+    source: a folder of photos or a video, whose cameras are then found by structure from motion; a dataset of any
+        program that `read_source` knows, or its file; a zip or tar archive of any of these.
     downscale: photos become 1/downscale as wide and high, by the mean over each new pixel's footprint.
     holdout: every holdout-th photo in name order, the first included, is for testing; 0 holds none out. A dataset
         with an official test split keeps that instead.
@@ -47,26 +52,39 @@ def load_scene(
     masks: what the black pixels of masks mean: "ignore" (nothing is known there) or "empty" (nothing is there). "off":
         neither masks nor alpha channels are looked at.
     invert_masks: white is masked, not black.
+    frames: how many to take of a video; None: as many as its motion asks for.
     keep: bytes of photos that the views may hold in memory; when all need more, they are decoded when asked for.
+    fit: asked for the downscale and keep to use instead, given the photos' sizes (width, height) after `downscale`,
+        in pixels, before any photo is decoded.
     cache: where found cameras and undistorted photos are kept; the user's cache folder by default. Nothing is ever
         written to `source`.
+    note: told in a sentence what is worth knowing, such as how many photos were registered.
 
-    Photos of distorting lenses are undistorted. Warns (SfumatoWarning) of photos that are left out because they are
-    broken or have no camera. Raises InputError when the source cannot be read, most photos are broken, or there are
-    too few to hold any out.
+    Photos of distorting lenses are undistorted. When the source's origin is far from its cameras, as in maps, the scene
+    has an `origin` of its own, so that single precision suffices. Warns (SfumatoWarning) of photos that are left out
+    because they are broken or have no camera. Raises InputError when the source cannot be read, most photos are
+    broken, or there are too few to hold any out.
     """
     source = Path(source)
-    _check(source, downscale, holdout, background)
+    _check(downscale, holdout, background)
     store = cache_folder() if cache is None else Path(cache)
-    capture = _read(source, store, progress)
+    capture, folder = read_source(source, store, frames, progress, note)
+    if not capture.shots:
+        raise InputError(f"{source} has no photo with a camera")
+    capture, origin = _centered(capture)
     color = background or ((1.0, 1.0, 1.0) if capture.is_synthetic else (0.0, 0.0, 0.0))
     shots = _with_unique_names(capture.shots)
     if masks != "off":
-        shots = with_masks(source, shots)
+        shots = with_masks(folder, shots)
+    if fit is not None:
+        times, keep = fit([(round(s.lens.width / downscale), round(s.lens.height / downscale)) for s in shots])
+        downscale *= times
     developer = Developer(downscale, color, store / "undistorted", masks, invert_masks, keep)
     views = developer.develop_all(shots, progress)
     views, rule = _split(source, views, shots, holdout)
     points = random_points(capture) if capture.points is None or not len(capture.points) else capture.points
+    if points is not capture.points:
+        note(f"{source} has no points, so training starts from {len(points):,} random ones")
     points = replace(points, xyz=points.xyz.float())
     sizes = Counter(f"{view.camera.width}x{view.camera.height}" for view in views)
     protocol: dict[str, object] = {
@@ -78,16 +96,16 @@ def load_scene(
         "resize_filter": RESIZE_FILTER if downscale != 1 else "none",
         "background": list(color),
         "holdout": rule,
-        "points": "random" if capture.points is None else "structure from motion",
+        "points": "structure from motion" if capture.points is not None and len(capture.points) else "random",
         "masks": developer.mask_rule(shots),
         "undistorted": sum(not shot.lens.is_pinhole for shot in shots),
+        "origin": list(origin),
         **capture.protocol,
     }
-    return Scene(views, points, color, protocol)
+    return Scene(views, points, color, protocol, origin)
 
 
-def _check(source: Path, downscale: float, holdout: int, background: _Color | None) -> None:
-    check_folder(source)
+def _check(downscale: float, holdout: int, background: _Color | None) -> None:
     if not 1 <= downscale < float("inf"):
         raise InputError(f"downscale must be 1 or more; got {downscale}")
     if holdout < 0 or holdout == 1:
@@ -96,23 +114,28 @@ def _check(source: Path, downscale: float, holdout: int, background: _Color | No
         raise InputError(f"background must be three numbers in [0, 1]; got {background}")
 
 
-def _read(source: Path, store: Path, progress: Progress) -> Capture:
-    """The capture of whatever `source` is; a COLMAP model comes before transforms.json, for it has points."""
-    if model := find_model(source):
-        return read_colmap(source, model, photos_of(source))
-    if files := find_transforms(source):
-        return read_transforms(files, progress)
-    names = list_photos(source)
-    if not names:
-        raise InputError(f"{source} holds no photos, no COLMAP model and no transforms.json")
-    found = solve(source, store / "cameras" / fingerprint(source / name for name in names), progress)
-    capture = read_colmap(source, found.folder / "sparse" / "0", source)
-    if found.left_out:
-        shown = ", ".join(found.left_out[:5]) + (", ..." if len(found.left_out) > 5 else "")
-        told = f"no camera was found for {len(found.left_out)} of {found.photos} photos, which are left out: {shown}"
-        warnings.warn(told, SfumatoWarning, stacklevel=3)
-    solved = {"registered": found.registered, "photos_given": found.photos, "left_out": found.left_out}
-    return replace(capture, reader="structure from motion", protocol={**capture.protocol, **solved})
+def _centered(capture: Capture) -> tuple[Capture, tuple[float, float, float]]:
+    """The capture with the world's zero near its cameras, and the source's coordinates of that zero.
+
+    Nothing moves unless zero is FAR times farther away than the cameras are spread. Whole numbers: exact to undo.
+    """
+    viewmats = np.stack([shot.viewmat for shot in capture.shots])
+    positions = -np.einsum("vji,vj->vi", viewmats[:, :3, :3], viewmats[:, :3, 3])
+    middle = positions.mean(axis=0)
+    spread = np.linalg.norm(positions - middle, axis=1).max()
+    if not np.isfinite(middle).all() or np.linalg.norm(middle) <= FAR * max(spread, 1.0):
+        return capture, (0.0, 0.0, 0.0)
+    origin = np.round(middle)
+    shots = []
+    for shot in capture.shots:
+        viewmat = shot.viewmat.copy()
+        viewmat[:3, 3] += viewmat[:3, :3] @ origin
+        shots.append(replace(shot, viewmat=viewmat))
+    points = capture.points
+    if points is not None:
+        points = replace(points, xyz=points.xyz.double() - torch.from_numpy(origin))
+    x, y, z = origin.tolist()
+    return replace(capture, shots=shots, points=points), (x, y, z)
 
 
 def _with_unique_names(shots: Sequence[Shot]) -> list[Shot]:

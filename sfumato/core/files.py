@@ -3,11 +3,13 @@
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["replacing", "write_text"]
+__all__ = ["PART", "replacing", "replacing_path", "write_text"]
+
+PART = ".part"  # how the names end of files that are not whole yet; after a crash they may be removed
 
 
 @contextmanager
@@ -16,14 +18,21 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
     A crash, a full disk or an exception leaves whatever was at `path` before. Raises OSError as `open` does.
     """
+    with replacing_path(path) as beside, beside.open("wb") as file:
+        yield file
+
+
+@contextmanager
+def replacing_path(path: Path) -> Iterator[Path]:
+    """The name of a file to write, which becomes `path` when the block ends without an error; see `replacing`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")  # the same folder: a rename never copies
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PART}")  # the same folder: a rename never copies
     try:
-        with beside.open("wb") as file:
-            yield file
-            file.flush()
+        yield beside
+        with beside.open("rb+") as file:
             os.fsync(file.fileno())
         beside.replace(path)
+        _flush_folder(path.parent)
     finally:
         beside.unlink(missing_ok=True)
 
@@ -32,3 +41,13 @@ def write_text(path: Path, text: str) -> None:
     """Write `text` as UTF-8 with plain newlines, whole or not at all."""
     with replacing(path) as file:
         file.write(text.encode("utf-8"))
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make the rename itself last; systems that cannot (Windows, some network disks) do it in their own time."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -115,6 +115,13 @@ class Gaussians:
     def detach(self) -> "Gaussians":
         """The same numbers without their autograd history."""
         return self.map(torch.Tensor.detach)
+
+    def with_degree(self, sh_degree: int) -> "Gaussians":
+        """The same with spherical harmonics of another degree: higher ones are zero, or cut off."""
+        rest = harmonics.bases_of_degree(sh_degree) - 1
+        kept = self.shN[:, :rest]
+        zeros = kept.new_zeros(len(self), rest - kept.shape[1], 3)
+        return replace(self, shN=torch.cat([kept, zeros], dim=1))
 
     def transform(self, rotation: Tensor, translation: Tensor, scale: float = 1.0) -> "Gaussians":
         """The same scene moved by x -> scale * rotation @ x + translation, lights turned along.

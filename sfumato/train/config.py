@@ -1,7 +1,8 @@
 """TrainConfig: every number of a training run with its source, and the schedules over time made of them."""
 
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
 
 from sfumato.core.errors import InputError
 from sfumato.core.scene import Scene
@@ -17,7 +18,9 @@ QUALITY_GAUSSIANS = 200_000  # a step with twice as many takes about twice as lo
 GAUSSIANS_PER_STEP = 15  # for photos of USUAL pixels; more look worse on held-out photos after the same time,
 USUAL = 125_000  # and larger photos can use more, with the fourth root of their pixels
 FEWEST_GAUSSIANS, MOST_GAUSSIANS = 10_000, 100_000
+REFINE_FROM = 0.5  # the time at which photos are of full size and growth has ended
 LARGE, VERY_LARGE = 100_000, 600_000  # pixels from which photos are learned coarsely for longer
+_DENSITIES: dict[str, Callable[..., Density]] = {"adaptive": Adaptive, "mcmc": MCMC}
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,8 @@ class TrainConfig:
     others_end: float = 0.1  # what is left of the other rates, ...
     others_from: float = 0.8  # ... falling from this time on; earlier costs short trainings up to 0.4 dB
     coarse: Coarse | None = None  # None: by the size of the photos, see `coarse_for`
-    average_from: float = 0.75  # from here on the result is an exponential moving average
-    average_over: float = 0.04  # its horizon, as a share of the training
+    empty_weight: float = 0.1  # of the mean alpha where masks say that nothing is there
+    time_from: float = 0.0  # the time before the first step: a whole training passes from 0 to 1
 
     def __post_init__(self) -> None:
         if self.steps is not None and self.steps < 1:
@@ -71,6 +74,8 @@ class TrainConfig:
             raise InputError(f"patience must be positive; got {self.patience}")
         if self.max_gaussians is not None and self.max_gaussians < 1:
             raise InputError(f"max_gaussians must be at least 1; got {self.max_gaussians}")
+        if not 0 <= self.time_from < 1:
+            raise InputError(f"time_from must be at least 0 and less than 1; got {self.time_from}")
         if not 0 <= self.sh_degree <= 4:
             raise InputError(f"sh_degree must be 0 to 4; got {self.sh_degree}")
 
@@ -87,10 +92,9 @@ class TrainConfig:
 
         Raises InputError for an unknown strategy.
         """
-        densities: dict[str, Density] = {"adaptive": Adaptive(), "mcmc": MCMC()}
-        if strategy not in densities:
-            raise InputError(f"no strategy named {strategy!r} (known: {' '.join(densities)})")
-        config = cls(steps=steps, seed=seed, density=densities[strategy])
+        if strategy not in _DENSITIES:
+            raise InputError(f"no strategy named {strategy!r} (known: {' '.join(_DENSITIES)})")
+        config = cls(steps=steps, seed=seed, density=_DENSITIES[strategy]())
         if quality:
             config = replace(config, patience=QUALITY_STEPS, max_gaussians=QUALITY_GAUSSIANS)
         return config if max_gaussians is None else replace(config, max_gaussians=max_gaussians)
@@ -99,6 +103,40 @@ class TrainConfig:
         """The same with the numbers in place that are left open for the scene to decide."""
         steps, gaussians, coarse = self.steps_for(scene), self.gaussians_for(scene), self.coarse_for(scene)
         return replace(self, steps=steps, max_gaussians=gaussians, coarse=coarse)
+
+    def refining(self) -> "TrainConfig":
+        """The same for Gaussians that are good already: full-size photos, all harmonics, no growth, slower rates."""
+        return replace(self, time_from=REFINE_FROM)
+
+    def extended(self, steps: int) -> "TrainConfig":
+        """The same for so many steps more, which fall again from the highest rates of late training."""
+        return replace(self, steps=steps, time_from=self.others_from)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "TrainConfig":
+        """The configuration that `to_dict` made a dictionary of. Raises InputError when it is another one's."""
+        try:
+            density = dict(values["density"])
+            coarse = values["coarse"]
+            made = {
+                **values,
+                "density": _DENSITIES[density["name"]](**{k: _frozen(v) for k, v in density.items()}),
+                "rates": Rates(**values["rates"]),
+                "coarse": None if coarse is None else Coarse(**coarse),
+            }
+            return cls(**made)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InputError(
+                f"this training configuration was not written by this version of sfumato: {error}"
+            ) from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """In terms of JSON."""
+        return {**asdict(self), "rates": self.rates._asdict()}
+
+    def time_at(self, step: int, steps: int) -> float:
+        """The time, 0 to 1, after so many of the steps."""
+        return self.time_from + (1 - self.time_from) * (step / steps)
 
     def steps_for(self, scene: Scene) -> int:
         """How many steps to take: `steps`, or what the number of training photos asks for."""
@@ -131,6 +169,11 @@ class TrainConfig:
     def settings_at(self, time: float, near: float) -> RenderSettings:
         """How pictures are rendered at a share of the training, from `near` world units on."""
         return RenderSettings(sh_degree=self.sh_degree_at(time), near=near, depth=False, probe=self.density.probe)
+
+
+def _frozen(value: Any) -> Any:
+    """Lists as tuples: JSON knows no tuples."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _pixels(scene: Scene) -> int:

@@ -17,11 +17,6 @@ class Adam:
     moments: Moments
     count: int = 0  # steps taken
 
-    @classmethod
-    def start(cls, gaussians: Gaussians) -> "Adam":
-        """No step taken yet."""
-        return cls(Moments.zeros(gaussians.detach()))
-
     def step(
         self,
         stages: Backend,

@@ -8,19 +8,20 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
+from sfumato.core.errors import InputError
 from sfumato.core.gaussians import Gaussians
 from sfumato.core.scene import Scene
 from sfumato.core.threads import one_torch_thread
 from sfumato.kernels.backends import load
-from sfumato.kernels.stages import Backend
-from sfumato.train.average import Average
+from sfumato.kernels.stages import Moments
 from sfumato.train.config import TrainConfig
 from sfumato.train.density import Span
 from sfumato.train.initialize import initialize
 from sfumato.train.optimizer import Adam
-from sfumato.train.photos import Photos
+from sfumato.train.photos import Lesson, Photos
+from sfumato.train.state import TrainingState
 
-__all__ = ["OnStep", "Progressed", "ignore", "train"]
+__all__ = ["OnStep", "Progressed", "Training", "ignore", "train"]
 
 DIVISORS = (4, 2, 1)  # the sizes that Coarse.divisor asks for
 
@@ -37,15 +38,19 @@ class Progressed:
     steps: int
     loss: float
     image: Tensor  # (H, W, 3) what was rendered
-    photo: Tensor  # (H, W, 3) uint8 what it was compared with
+    photo: Tensor  # (H, W, 3) uint8 what it was compared with, black where the photo's mask ignores it
     gaussians: Gaussians
     seconds: float  # since training began, without the time spent in on_step
+    shown: Tensor | None = None  # (H, W, 1) 1 where the photo counts, 0 where its mask ignores it; None: everywhere
+    state: Callable[[], TrainingState] | None = None  # for checkpoints; ask before the next step
 
     @property
     def psnr(self) -> float:
-        """Of this step's picture against its photo, in decibels; computed when asked for."""
-        error = self.image.detach().clamp(0, 1) - self.photo.to(self.image) / 255
-        return -10 * error.square().mean().clamp(min=1e-10).log10().item()
+        """Of this step's picture against its photo, where that counts, in decibels; computed when asked for."""
+        error = (self.image.detach().clamp(0, 1) - self.photo.to(self.image) / 255).square()
+        if self.shown is not None:
+            error = error * self.shown / self.shown.mean().clamp(min=1e-10)
+        return -10 * error.mean().clamp(min=1e-10).log10().item()
 
 
 OnStep = Callable[[Progressed], None]
@@ -56,56 +61,124 @@ def ignore(progressed: Progressed) -> None:
 
 
 def train(
-    scene: Scene, config: TrainConfig | None = None, backend: str = "auto", on_step: OnStep = ignore
+    scene: Scene,
+    config: TrainConfig | None = None,
+    backend: str = "auto",
+    on_step: OnStep = ignore,
+    start: Gaussians | TrainingState | None = None,
+    keep: int | None = None,
 ) -> Gaussians:
     """Gaussians that look like the scene's training photos (Kerbl et al. 2023, Algorithm 1).
 
-    The same scene, config and machine give the same bits. on_step is called after every step. Raises InputError
-    when the scene has no training photo or no point to start from, BackendError when the backend cannot run here.
+    The same scene, config and machine give the same bits. on_step is called after every step. start: Gaussians to
+    start from in place of the scene's points, or the state of an interrupted training of this scene and config, which
+    is gone on with as if it had not stopped. keep: bytes of photos to hold in memory; the rest is decoded again
+    and again; None: all. Raises InputError when the scene has no training photo or no point to start from,
+    BackendError when the backend cannot run here.
     """
-    with one_torch_thread():
-        return _train(scene, config or TrainConfig(), load(backend), on_step)
+    with one_torch_thread(), Training(scene, config or TrainConfig(), backend, start, keep) as training:
+        while training.step < training.steps:
+            progressed = training.advance()
+            with training.watch.stopped():
+                on_step(progressed)
+        return training.result()
 
 
-def _train(scene: Scene, config: TrainConfig, stages: Backend, on_step: OnStep) -> Gaussians:
-    watch = _Watch()
-    config, extent = config.fixed(scene), scene.extent
-    steps, coarse, most = config.steps_for(scene), config.coarse_for(scene), config.gaussians_for(scene)
-    photos = Photos(scene.train, DIVISORS, config.seed)
-    background = torch.tensor(scene.background)
-    density = config.density
-    gaussians = initialize(scene.points, config.sh_degree, density.opacity, density.scale, most, config.seed)
-    optimizer = Adam.start(gaussians)
-    strategy = density.start(Span(steps, extent, most, config.seed))
-    average = Average(steps, config.average_from, config.average_over)
+class Training:
+    """A training run between two steps."""
 
-    for step in range(1, steps + 1):
-        time = (step - 1) / steps
-        camera, photo = photos.take(coarse.divisor(time))
-        settings = config.settings_at(time, scene.near)
-        gaussians = gaussians.map(_leaf)
+    def __init__(
+        self,
+        scene: Scene,
+        config: TrainConfig,
+        backend: str = "auto",
+        start: Gaussians | TrainingState | None = None,
+        keep: int | None = None,
+    ) -> None:
+        """See `train`."""
+        self.stages = load(backend)
+        self.config, self.scene, self.extent = config.fixed(scene), scene, scene.extent
+        self.steps, self.coarse = config.steps_for(scene), config.coarse_for(scene)
+        span = Span(self.steps, self.extent, config.gaussians_for(scene), config.seed, config.time_from)
+        self.strategy = config.density.start(span)
+        state = start if isinstance(start, TrainingState) else _beginning(scene, self.config, start)
+        self.watch = _Watch(state.seconds)
+        self.step, self.earlier, self.gaussians = state.step, state.earlier, state.gaussians
+        self.optimizer = Adam(state.moments, state.earlier + state.step)
+        if state.strategy:
+            self.strategy.restore(state.strategy)
+        self.background = torch.tensor(scene.background)
+        self.photos = Photos(scene.train, DIVISORS, config.seed, keep, state.photos)
+
+    def __enter__(self) -> "Training":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.photos.close()
+
+    def state(self) -> TrainingState:
+        """All that the next step depends on."""
+        return TrainingState(
+            step=self.step,
+            gaussians=self.gaussians,
+            moments=self.optimizer.moments,
+            strategy=self.strategy.state(),
+            photos=self.photos.position,
+            earlier=self.earlier,
+            seconds=self.watch.seconds,
+        )
+
+    def result(self) -> Gaussians:
+        """The Gaussians so far, without those that are not finite."""
+        return self.gaussians[self.gaussians.finite.nonzero()[:, 0]]
+
+    def advance(self) -> Progressed:
+        """Do one step: render, compare, carry the gradients back, move, edit."""
+        stages, config, time = self.stages, self.config, self.config.time_at(self.step, self.steps)
+        lesson = self.photos.take(self.coarse.divisor(time))
+        camera, settings = lesson.camera, config.settings_at(time, self.scene.near)
+        gaussians = self.gaussians.map(_leaf)
 
         with torch.no_grad():  # autograd starts at the splats; the optimizer carries their gradients on
             splats = stages.project(gaussians, camera, settings).leaves()
         tiles = stages.bin(splats, camera.width, camera.height, settings)
-        image, _, _ = stages.blend(splats, tiles, background, settings)
-        loss = stages.photometric(image, photo, config.ssim_weight)
-        penalty = strategy.penalty(gaussians)
+        image, alpha, _ = stages.blend(splats, tiles, self.background, settings)
+        loss = stages.photometric(_where_shown(image, lesson), lesson.photo, config.ssim_weight)
+        if lesson.empty is not None:
+            loss = loss + config.empty_weight * (alpha * lesson.empty).mean()
+        penalty = self.strategy.penalty(gaussians)
         (loss if penalty is None else loss + penalty).backward()  # type: ignore[no-untyped-call]
 
-        strategy.observe(camera, splats)
-        rates = config.rates_at(time, extent)
-        optimizer = optimizer.step(stages, gaussians, (splats, camera, settings), rates, settings.sh_degree)
-        gaussians = gaussians.detach()
-        if edit := strategy.edit(step, gaussians):
-            gaussians, optimizer = edit.gaussians, optimizer.follow(edit)
-            average.follow(edit)
-        average.update(step, gaussians)
-        with watch.stopped():
-            on_step(Progressed(step, steps, loss.item(), image, photo, gaussians, watch.seconds))
+        self.strategy.observe(camera, splats)
+        rates = config.rates_at(time, self.extent)
+        seen = (splats, camera, settings)
+        self.optimizer = self.optimizer.step(stages, gaussians, seen, rates, settings.sh_degree)
+        self.gaussians = gaussians.detach()
+        self.step += 1
+        if edit := self.strategy.edit(self.step, self.gaussians):
+            self.gaussians, self.optimizer = edit.gaussians, self.optimizer.follow(edit)
+        return Progressed(
+            self.step, self.steps, loss.item(), image, lesson.photo, self.gaussians, self.watch.seconds, lesson.shown,
+            self.state,
+        )  # fmt: skip
 
-    trained = average.result(gaussians)
-    return trained[trained.finite.nonzero()[:, 0]]
+
+def _beginning(scene: Scene, config: TrainConfig, gaussians: Gaussians | None) -> TrainingState:
+    """The state before the first step."""
+    most = config.gaussians_for(scene)
+    if gaussians is None:
+        density = config.density
+        gaussians = initialize(scene.points, config.sh_degree, density.opacity, density.scale, most, config.seed)
+    elif len(gaussians) > most:
+        raise InputError(f"the splat to start from has {len(gaussians):,} Gaussians, more than the cap of {most:,}")
+    else:
+        gaussians = gaussians.with_degree(config.sh_degree).map(Tensor.clone)
+    return TrainingState(0, gaussians, Moments.zeros(gaussians))
+
+
+def _where_shown(image: Tensor, lesson: Lesson) -> Tensor:
+    """The picture, black where the photo's mask ignores it, as the photo is: no loss and no gradient there."""
+    return image if lesson.shown is None else image * lesson.shown
 
 
 def _leaf(tensor: Tensor) -> Tensor:
@@ -116,8 +189,8 @@ def _leaf(tensor: Tensor) -> Tensor:
 class _Watch:
     """Seconds since it was made, without those it was stopped for."""
 
-    def __init__(self) -> None:
-        self._began = perf_counter()
+    def __init__(self, seconds: float = 0.0) -> None:
+        self._began = perf_counter() - seconds
 
     @property
     def seconds(self) -> float:

@@ -67,6 +67,7 @@ def test_a_pinhole_scene_is_read_as_it_is(scene_folder: Path, photo: Photo, cach
         "points": "structure from motion",
         "masks": "none",
         "undistorted": 0,
+        "origin": [0.0, 0.0, 0.0],
         "registered": 3,
         "missing_files": 0,
         "reprojection_error": 0.5,
@@ -252,11 +253,13 @@ def test_the_same_file_twice_has_two_names(tmp_path: Path, transforms: Write, ph
 
 def test_what_cannot_be_read_is_one_sentence(tmp_path: Path, scene_folder: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="holds no photos, no COLMAP model and no transforms"):
+    with pytest.raises(
+        InputError, match="holds no photos, no video and no dataset that is known: a COLMAP model, transforms"
+    ):
         load_scene(tmp_path / "empty")
     with pytest.raises(InputError, match="is not there"):
         load_scene(tmp_path / "nowhere")
-    with pytest.raises(InputError, match="is a file; give the folder"):
+    with pytest.raises(InputError, match="is no video, archive or list of cameras; give a folder"):
         load_scene(scene_folder / "images" / "a.png")
     with pytest.raises(InputError, match=r"downscale must be 1 or more; got 0\.5"):
         load_scene(scene_folder, downscale=0.5)
@@ -356,3 +359,29 @@ def test_a_fingerprint_changes_with_the_files(tmp_path: Path) -> None:
     assert fingerprint([path], 2) != before
     path.write_bytes(b"123")
     assert fingerprint([path], 1) != before
+
+
+def test_a_world_far_from_its_zero_is_moved_to_the_cameras_without_loss(tmp_path: Path, colmap_toy: Any) -> None:
+    far = np.array([448_262.25, 5_411_932.5, 128.75])
+
+    class Mapped(colmap_toy):  # type: ignore[misc]
+        def rows(self) -> list[Any]:
+            return [(i, q, tuple(np.array(t) - far), name) for i, q, t, name in super().rows()]  # no rotations here
+
+    scenes = []
+    for name, kind, offset in (("here", colmap_toy, np.zeros(3)), ("there", Mapped, far)):
+        toy = kind(
+            quats=[(1, 0, 0, 0)] * 3, xyz=[tuple(np.array(xyz) + offset) for xyz in ((0, 0, 3), (0.5, -0.25, 4))]
+        )
+        toy.write_photos(tmp_path / name / "images")
+        toy.write_binary(tmp_path / name / "sparse" / "0")
+        scenes.append(load_scene(tmp_path / name, holdout=0))
+    here, there = scenes
+    assert here.origin == (0, 0, 0)
+    assert there.origin == tuple(np.round(far - [0.1, 0.2, 0.3]))
+    offset = torch.from_numpy(far) - torch.tensor(there.origin, dtype=torch.float64)
+    for before, after in zip(here.views, there.views, strict=True):
+        expected = before.camera.position.double() + offset
+        torch.testing.assert_close(after.camera.position.double(), expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(there.points.xyz.double(), here.points.xyz.double() + offset, atol=1e-6, rtol=0)
+    assert there.protocol["origin"] == list(there.origin)

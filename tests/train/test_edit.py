@@ -1,11 +1,11 @@
-"""Edits move rows, and the optimizer's moments and the moving average follow."""
+"""Edits move rows, and the optimizer's moments follow."""
 
 import pytest
 import torch
 
 from sfumato.core.errors import InputError, ShapeError
 from sfumato.core.gaussians import Gaussians
-from sfumato.train.average import Average
+from sfumato.kernels.stages import Moments
 from sfumato.train.edit import Edit
 from sfumato.train.optimizer import Adam
 
@@ -23,7 +23,7 @@ def rows(gaussians: Gaussians) -> list[float]:
 
 
 def test_moments_follow_their_rows_and_fresh_ones_forget() -> None:
-    adam = Adam.start(numbered(3))
+    adam = Adam(Moments.zeros(numbered(3)))
     for moment in adam.moments:
         for tensor, value in zip(moment, numbered(3), strict=True):
             tensor.copy_(value)
@@ -35,7 +35,7 @@ def test_moments_follow_their_rows_and_fresh_ones_forget() -> None:
 
 
 def test_an_edit_of_numbers_alone_keeps_the_moments_in_place() -> None:
-    adam = Adam.start(numbered(3))
+    adam = Adam(Moments.zeros(numbered(3)))
     assert adam.follow(Edit(numbered(3))).moments.mean.shN.data_ptr() == adam.moments.mean.shN.data_ptr()
 
 
@@ -58,23 +58,3 @@ def test_edits_that_do_not_fit_are_refused() -> None:
         Edit(numbered(2), fresh=torch.zeros(1, dtype=torch.bool))
     with pytest.raises(InputError, match="opacity"):
         Edit(numbered(2), forget=("opacity",))
-
-
-def test_average_is_the_exponential_mean_of_the_late_steps() -> None:
-    average = Average(steps=10, start_at=0.7, horizon=0.2)  # from step 7 on, half of the newest each
-    values = [numbered(1).map(lambda t, k=k: t * k) for k in range(11)]
-    for step in range(1, 11):
-        average.update(step, values[step])
-    # 7, then (7 + 8) / 2 = 7.5, (7.5 + 9) / 2 = 8.25, (8.25 + 10) / 2 = 9.125
-    assert rows(average.result(numbered(1))) == [9.125]
-
-
-def test_average_follows_edits() -> None:
-    average = Average(steps=2, start_at=0.5, horizon=1.0)
-    average.update(1, numbered(3))
-    average.follow(Edit(numbered(2), torch.tensor([2, 1]), torch.tensor([False, True])))
-    assert rows(average.result(numbered(1))) == [3, 2]  # the second is fresh: the edit's own number
-
-
-def test_without_late_steps_the_last_gaussians_are_the_result() -> None:
-    assert rows(Average(steps=10, start_at=1.0, horizon=0.1).result(numbered(2))) == [1, 2]

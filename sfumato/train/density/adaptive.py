@@ -1,6 +1,7 @@
 """Adaptive density control (Kerbl et al. 2023, Section 5): clone, split, prune and reset by image-space gradients."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -51,7 +52,6 @@ class _Control:
     def __init__(self, settings: Adaptive, span: Span) -> None:
         self.settings, self.span = settings, span
         self.random = torch.Generator().manual_seed(span.seed)
-        self.resets = {max(1, round(time * span.steps)) for time in settings.resets}
         self.gradient = torch.zeros(0)  # (N,) sum of the gradients' lengths over the photos that saw a Gaussian
         self.seen = torch.zeros(0)  # (N,) how many did
         self.first = 0  # Gaussians before the first edit
@@ -73,15 +73,32 @@ class _Control:
 
     def edit(self, step: int, gaussians: Gaussians) -> Edit | None:
         """See `Strategy.edit`."""
-        time = step / self.span.steps
+        time = self.span.time(step)
         self.growing = time < self.settings.stop_at
         edit = None
         if self.span.is_due(step, self.settings.every) and time >= self.settings.start_at:
             edit = self._densify_and_prune(time, gaussians)
             self.gradient, self.seen = torch.zeros(0), torch.zeros(0)
-        if step in self.resets:
+        before = self.span.time(step - 1)
+        if any(before < reset <= time for reset in self.settings.resets):
             edit = _reset(edit or Edit(gaussians))
         return edit
+
+    def state(self) -> dict[str, Tensor]:
+        """See `Strategy.state`."""
+        numbers = torch.tensor([self.first, int(self.growing)])
+        return {
+            "random": self.random.get_state(),
+            "gradient": self.gradient,
+            "seen": self.seen,
+            "numbers": numbers,
+        }
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """See `Strategy.restore`."""
+        self.random.set_state(state["random"])
+        self.gradient, self.seen = state["gradient"].clone(), state["seen"].clone()
+        self.first, self.growing = int(state["numbers"][0]), bool(state["numbers"][1])
 
     def _densify_and_prune(self, time: float, gaussians: Gaussians) -> Edit | None:
         """One gather for everything: rows that stay, clones, and two halves of each split row."""

@@ -1,6 +1,7 @@
 """Gaussians as samples of a Markov chain (Kheradmand et al. 2024): relocate, grow, and shake by noise."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -62,12 +63,20 @@ class _Chain:
 
     def edit(self, step: int, gaussians: Gaussians) -> Edit:
         """See `Strategy.edit`."""
-        time = step / self.span.steps
+        time = self.span.time(step)
         edit = Edit(replace(gaussians, means=self._shaken(time, gaussians)))
         due = self.span.is_due(step, self.settings.every)
         if due and self.settings.start_at <= time < self.settings.stop_at:
             edit = self._relocated_and_grown(edit.gaussians)
         return edit
+
+    def state(self) -> dict[str, Tensor]:
+        """See `Strategy.state`."""
+        return {"random": self.random.get_state()}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """See `Strategy.restore`."""
+        self.random.set_state(state["random"])
 
     def _shaken(self, time: float, gaussians: Gaussians) -> Tensor:
         """(N, 3) means with the noise of Eq. 7: strong for faint Gaussians, none for opaque ones.

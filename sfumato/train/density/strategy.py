@@ -1,5 +1,6 @@
 """The socket for ideas about where Gaussians should be: what a strategy is asked, and when."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -21,10 +22,15 @@ class Span:
     extent: float  # world units, Scene.extent
     max_gaussians: int  # the hard cap
     seed: int
+    time_from: float = 0.0  # the time before the first step; 0 for a whole training
+
+    def time(self, step: int) -> float:
+        """The time after a step, 0 to 1."""
+        return self.time_from + (1 - self.time_from) * (step / self.steps)
 
     def is_due(self, step: int, every: float) -> bool:
-        """True for the step that completes another share `every` of the training."""
-        return int(step / self.steps / every + 1e-9) > int((step - 1) / self.steps / every + 1e-9)
+        """True for the step that completes another share `every` of the time."""
+        return int(self.time(step) / every + 1e-9) > int(self.time(step - 1) / every + 1e-9)
 
 
 class Strategy(Protocol):
@@ -38,6 +44,12 @@ class Strategy(Protocol):
 
     def edit(self, step: int, gaussians: Gaussians) -> Edit | None:
         """What to change after step 1, 2, ...; None: nothing. The given tensors are left as they are."""
+
+    def state(self) -> dict[str, Tensor]:
+        """What the next steps depend on, random state included, by name; for checkpoints."""
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from what `state` returned. Raises KeyError when something is missing."""
 
 
 class Density(Protocol):

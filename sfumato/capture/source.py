@@ -1,0 +1,112 @@
+"""What somebody gave us, whatever it is, to a Capture: a folder, a dataset's file, an archive or a video."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+from sfumato.capture import colmap, nerf_json
+from sfumato.capture.cache import fingerprint
+from sfumato.capture.photos import list_photos
+from sfumato.capture.sfm import photos_of, solve
+from sfumato.capture.shot import Capture
+from sfumato.core.errors import InputError, SfumatoWarning
+from sfumato.core.progress import Note, Progress, mute, silent
+
+__all__ = ["read_source"]
+
+# in the order they are tried: the first that finds its file reads the dataset
+READERS = ("llff",)
+_DATASET_SUFFIXES = (".json", ".npy", ".xml", ".csv", ".out", ".bin", ".txt")
+_KNOWN = (
+    "a COLMAP model, transforms.json, poses_bounds.npy, Polycam or Record3D captures, Metashape cameras.xml, "
+    "RealityCapture CSV, OpenSfM reconstruction.json or Bundler's bundle.out"
+)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What reading may need to know."""
+
+    frames: int | None
+    store: Path
+    progress: Progress
+    note: Note
+
+
+def read_source(
+    source: Path, store: Path, frames: int | None = None, progress: Progress = silent, note: Note = mute
+) -> tuple[Capture, Path]:
+    """The capture of whatever `source` is, and the folder that its files are in.
+
+    source: a folder of photos; a dataset's folder, or the file in it that lists the cameras; an archive of either; a
+    video, or a folder with nothing but one. frames: how many to take of a video. store: where frames, unpacked archives
+    and found cameras are kept. Raises InputError in one sentence when nothing can be made of it.
+    """
+    asked = _Asked(frames, store, progress, note)
+    folder = source
+    if not source.exists():
+        raise InputError(f"{source} is not there; give a folder of photos, a video or a dataset")
+    if source.is_file():
+        if False:
+            return _read_video(source, asked)
+        folder = _folder_of(source, asked)
+    if frames is not None:
+        videos = _videos(folder)
+        if len(videos) != 1:
+            raise InputError(f"{source} is no video, so there are no frames to choose; leave --frames out")
+    return _read_folder(folder, asked)
+
+
+def _folder_of(source: Path, asked: _Asked) -> Path:
+    """The folder that a file stands for."""
+    if source.suffix.lower() in _DATASET_SUFFIXES:
+        return source.parent
+    raise InputError(f"{source} is no video, archive or list of cameras; give a folder of photos or one of these")
+
+
+def _read_folder(folder: Path, asked: _Asked) -> tuple[Capture, Path]:
+    """A COLMAP model comes before everything else, for it has points; photos alone come last."""
+    if model := colmap.find_model(folder):
+        return colmap.read_colmap(folder, model, photos_of(folder)), folder
+    if files := nerf_json.find_transforms(folder):
+        return nerf_json.read_transforms(files, asked.progress), folder
+    for name in READERS:
+        reader: ModuleType = import_module(f"sfumato.capture.datasets.{name}")
+        if found := reader.find(folder):
+            read: Callable[[Path, Path, Progress], Capture] = reader.read
+            return read(found, folder, asked.progress), folder
+    if list_photos(folder):
+        return _solved(folder, asked, sequential=False), folder
+    videos = _videos(folder)
+    if len(videos) == 1:
+        return _read_video(videos[0], asked)
+    if videos:
+        raise InputError(f"{folder} holds {len(videos)} videos; give one of them, such as {videos[0]}")
+    raise InputError(f"{folder} holds no photos, no video and no dataset that is known: {_KNOWN}")
+
+
+def _videos(folder: Path) -> list[Path]:
+    return []
+
+
+def _read_video(video: Path, asked: _Asked) -> tuple[Capture, Path]:
+    folder = asked.store / "frames" / fingerprint([video], asked.frames)
+    capture = _solved(folder, asked, sequential=True)
+    return replace(capture, protocol={**capture.protocol, "video": video.name}), folder
+
+
+def _solved(photos: Path, asked: _Asked, sequential: bool) -> Capture:
+    """The photos with the cameras that structure from motion finds, or found when it was asked before."""
+    names = list_photos(photos)
+    place = asked.store / "cameras" / fingerprint(photos / name for name in names)
+    found = solve(photos, place, asked.progress)
+    capture = colmap.read_colmap(photos, found.folder / "sparse" / "0", photos)
+    if found.left_out:
+        shown = ", ".join(found.left_out[:5]) + (", ..." if len(found.left_out) > 5 else "")
+        told = f"no camera was found for {len(found.left_out)} of {found.photos} photos, which are left out: {shown}"
+        warnings.warn(told, SfumatoWarning, stacklevel=4)
+    solved = {"registered": found.registered, "photos_given": found.photos, "left_out": found.left_out}
+    return replace(capture, reader="structure from motion", protocol={**capture.protocol, **solved})
