@@ -1,9 +1,19 @@
-"""What a container or a scheduler lets this process use: cores and bytes of memory, as Linux control groups say."""
+"""What this process may still take of the machine: cores, memory and disk, as the system and its container say."""
 
 import os
+import shutil
 from pathlib import Path
 
-__all__ = ["container_cores", "container_memory", "usable_cores"]
+import psutil
+
+__all__ = [
+    "available_memory",
+    "container_cores",
+    "container_memory",
+    "free_disk",
+    "taken_memory",
+    "usable_cores",
+]
 
 _GROUPS = Path("/sys/fs/cgroup")
 _MEMBERSHIP = Path("/proc/self/cgroup")
@@ -38,6 +48,51 @@ def container_memory(groups: Path = _GROUPS, membership: Path = _MEMBERSHIP) -> 
         if word.isdigit() and int(word) < _UNLIMITED:
             limits.append(int(word))
     return min(limits, default=None)
+
+
+def taken_memory() -> int:
+    """Bytes of memory that this process holds now."""
+    return int(psutil.Process().memory_info().rss)
+
+
+def available_memory(groups: Path = _GROUPS, membership: Path = _MEMBERSHIP) -> int:
+    """Bytes of memory that this process may still take without swapping or being stopped, at least 0.
+
+    The least of what the machine has free, what each of the process's control groups has left of its limit (copies
+    of files count as free: the system drops them when it needs room), and what is left of RLIMIT_AS.
+    """
+    rooms = [int(psutil.virtual_memory().available)]
+    for folder in _folders("memory", groups, membership):
+        limit = _word(folder / "memory.max") or _word(folder / "memory.limit_in_bytes")
+        used = _word(folder / "memory.current") or _word(folder / "memory.usage_in_bytes")
+        if limit.isdigit() and used.isdigit() and int(limit) < _UNLIMITED:
+            rooms.append(int(limit) - max(0, int(used) - _droppable(folder)))
+    if (room := _address_space()) is not None:
+        rooms.append(room)
+    return max(0, min(rooms))
+
+
+def free_disk(path: Path) -> int:
+    """Bytes free for this user on the disk where `path` is, or will be once it is made."""
+    path = path.absolute()
+    return shutil.disk_usage(next(place for place in (path, *path.parents) if place.exists())).free
+
+
+def _droppable(group: Path) -> int:
+    """Bytes of a group's memory that are copies of files nobody looked at lately."""
+    words = iter(_words(group / "memory.stat"))
+    numbers = dict(zip(words, words, strict=False))
+    return int(numbers.get("total_inactive_file") or numbers.get("inactive_file") or 0)  # version 1: with its children
+
+
+def _address_space() -> int | None:
+    """Bytes left of RLIMIT_AS (`ulimit -v`); None where there is no such limit."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return None if limit == resource.RLIM_INFINITY else limit - int(psutil.Process().memory_info().vms)
 
 
 def _folders(controller: str, groups: Path, membership: Path) -> list[Path]:

@@ -1,11 +1,14 @@
 """Where and with what numbers were made: versions, commit, processor, memory; asked without failing anywhere."""
 
 import importlib.metadata
-import os
 import platform
 import subprocess
 import sys
 from pathlib import Path
+
+import psutil
+
+from sfumato.core.limits import container_cores, container_memory, usable_cores
 
 __all__ = ["commit", "machine", "peak_memory", "processor", "total_memory", "versions"]
 
@@ -35,11 +38,13 @@ def commit() -> str | None:
 
 
 def machine() -> dict[str, object]:
-    """Processor, cores this process may use, memory in bytes, system."""
+    """Processor, cores this process may use, memory in bytes, what a container grants of both, system."""
+    granted = {"container_cores": container_cores(), "container_memory_bytes": container_memory()}
     return {
         "processor": processor(),
-        "cores": _cores(),
+        "cores": usable_cores(),
         "memory_bytes": total_memory(),
+        **{name: value for name, value in granted.items() if value is not None},
         "system": platform.platform(terse=True),
         "architecture": platform.machine(),
     }
@@ -63,28 +68,19 @@ def processor() -> str:
     return name or platform.machine() or "unknown"
 
 
-def total_memory() -> int | None:
-    """Bytes of memory in the machine; None where nobody tells."""
-    if sys.platform == "win32":
-        return _windows_memory()[0]
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError):
-        return None
+def total_memory() -> int:
+    """Bytes of memory in the machine, whatever a container grants of it."""
+    return int(psutil.virtual_memory().total)
 
 
-def peak_memory() -> int | None:
-    """The most bytes of memory that this process held at once; None where nobody tells."""
+def peak_memory() -> int:
+    """The most bytes of memory that this process held at once."""
     if sys.platform == "win32":
-        return _windows_memory()[1]
+        return int(psutil.Process().memory_info().peak_wset)
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, others kilobytes
-
-
-def _cores() -> int | None:
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
 
 
 def _output(command: list[str]) -> str | None:
@@ -95,40 +91,3 @@ def _output(command: list[str]) -> str | None:
         return None
     return done.stdout.strip() or None
 
-
-def _windows_memory() -> tuple[int | None, int | None]:
-    """Bytes in the machine, and the most this process held: two questions to Windows' own library."""
-    if sys.platform != "win32":
-        return None, None
-    import ctypes
-    from ctypes import wintypes
-
-    class Status(ctypes.Structure):
-        """MEMORYSTATUSEX."""
-
-        _fields_ = [
-            ("length", wintypes.DWORD),
-            ("load", wintypes.DWORD),
-            *(
-                (name, ctypes.c_uint64)
-                for name in ("total", "free", "page", "free_page", "virtual", "free_virtual", "more")
-            ),
-        ]
-
-    class Counters(ctypes.Structure):
-        """PROCESS_MEMORY_COUNTERS."""
-
-        _fields_ = [
-            ("length", wintypes.DWORD),
-            ("faults", wintypes.DWORD),
-            *((name, ctypes.c_size_t) for name in ("peak", "now", "a", "b", "c", "d", "e", "f")),
-        ]
-
-    status, counters = Status(length=ctypes.sizeof(Status)), Counters(length=ctypes.sizeof(Counters))
-    kernel = ctypes.WinDLL("kernel32")
-    kernel.GetCurrentProcess.restype = wintypes.HANDLE
-    question = kernel.K32GetProcessMemoryInfo
-    question.argtypes = [wintypes.HANDLE, ctypes.c_void_p, wintypes.DWORD]
-    total = status.total if kernel.GlobalMemoryStatusEx(ctypes.byref(status)) else None
-    known = question(kernel.GetCurrentProcess(), ctypes.byref(counters), counters.length)
-    return total, counters.peak if known else None
