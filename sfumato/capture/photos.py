@@ -1,6 +1,7 @@
 """Photos: which files of a folder are photos, which file a dataset means by a name, how large each one is."""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,8 +16,18 @@ from sfumato.core.errors import InputError
 from sfumato.core.limits import usable_cores
 from sfumato.core.progress import Progress
 
-__all__ = ["PHOTO_SUFFIXES", "Header", "PhotoIndex", "check_folder", "list_photos", "map_photos", "read_header"]
+__all__ = [
+    "MASK_FOLDER",
+    "PHOTO_SUFFIXES",
+    "Header",
+    "PhotoIndex",
+    "check_folder",
+    "list_photos",
+    "map_photos",
+    "read_header",
+]
 
+MASK_FOLDER = re.compile(r"((images?|imgs?|photos?|rgb|input|frames?)[_-]?)?masks?([_-]?\d+)?", re.IGNORECASE)
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 
 _T = TypeVar("_T")
@@ -44,11 +55,13 @@ def check_folder(source: Path) -> None:
 def list_photos(folder: Path) -> list[str]:
     """Sorted names (forward slashes, sub-folders included) of the photos below `folder`; other files are ignored.
 
-    Hidden files and folders, and what macOS leaves in archives, are passed over.
+    Hidden files and folders, what macOS leaves in archives, and folders of masks are passed over.
     """
     names = []
     for place, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
+        folders[:] = sorted(
+            name for name in folders if not (name.startswith((".", "__MACOSX")) or MASK_FOLDER.fullmatch(name))
+        )
         names += [
             (Path(place) / name).relative_to(folder).as_posix()
             for name in files

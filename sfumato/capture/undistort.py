@@ -1,6 +1,6 @@
 """Photos of distorting lenses to the photos a pinhole would have taken."""
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -9,8 +9,9 @@ from torch import Tensor
 
 from sfumato.capture.shot import Lens
 from sfumato.core.errors import InputError
+from sfumato.core.scene import EMPTY, IGNORED, SHOWN
 
-__all__ = ["load_pycolmap", "pinhole_of", "undistort"]
+__all__ = ["load_pycolmap", "pinhole_of", "undistort", "undistort_mask"]
 
 
 def load_pycolmap() -> Any:
@@ -44,8 +45,43 @@ def pinhole_of(lens: Lens) -> Lens:
 
 def undistort(image: Tensor, lens: Lens) -> Tensor:
     """(H, W, 3) uint8 of `lens` as (H', W', 3) uint8 of `pinhole_of(lens)`, by bilinear interpolation."""
+    return image if lens.is_pinhole else _undistorted(image, lens)
+
+
+def undistort_mask(mask: Tensor | None, lens: Lens) -> Tensor | None:
+    """(H, W) uint8 of SHOWN, IGNORED and EMPTY as `undistort` makes it of the photo; None when all is shown.
+
+    A pixel is ignored when any of the four that it is interpolated from is, and where the lens saw nothing (it is
+    blank); it is empty when all four are.
+    """
     if lens.is_pinhole:
-        return image
+        return mask
+    blank = _blank(lens)
+    if mask is None and blank is None:
+        return None
+    straight = pinhole_of(lens)
+    result = torch.full((straight.height, straight.width), SHOWN, dtype=torch.uint8)
+    if mask is not None:
+        result[_share(mask == EMPTY, lens) == 255] = EMPTY
+        result[_share(mask == IGNORED, lens) > 0] = IGNORED
+    if blank is not None:
+        result[blank] = IGNORED
+    return result
+
+
+@lru_cache(maxsize=4)
+def _blank(lens: Lens) -> Tensor | None:
+    """(H', W') bool of the pixels that an undistorted photo has no color for; None when there are none."""
+    blank = _share(torch.ones(lens.height, lens.width, dtype=torch.bool), lens) < 255
+    return blank if blank.any() else None
+
+
+def _share(pixels: Tensor, lens: Lens) -> Tensor:
+    """(H', W') uint8, 0 to 255: how much of the undistorted pixel is one of the (H, W) bool `pixels`."""
+    return _undistorted(pixels[..., None].expand(-1, -1, 3).to(torch.uint8) * 255, lens)[..., 0]
+
+
+def _undistorted(image: Tensor, lens: Lens) -> Tensor:
     pycolmap = load_pycolmap()
     bitmap = pycolmap.Bitmap.from_array(np.ascontiguousarray(image.numpy()))
     straight, _ = pycolmap.undistort_image(pycolmap.UndistortCameraOptions(), bitmap, _camera(lens))

@@ -57,9 +57,14 @@ def to_uint8(image: Tensor) -> Tensor:
 
 def composite(image: Tensor, background: tuple[float, float, float]) -> Tensor:
     """(H, W, 4) uint8 with straight alpha over a background in [0, 1], as (H, W, 3) uint8."""
-    alpha = image[..., 3:].float() / 255
     behind = 255 * torch.tensor(background)
-    return (image[..., :3].float() * alpha + behind * (1 - alpha) + 0.5).to(torch.uint8)
+
+    def over(rows: Tensor) -> Tensor:
+        alpha = rows[..., 3:].float() / 255
+        return (rows[..., :3].float() * alpha + behind * (1 - alpha) + 0.5).to(torch.uint8)
+
+    tops = range(0, image.shape[0], 256)  # in strips: as floats, a whole photo would be many times as large
+    return torch.cat([over(image[top : top + 256]) for top in tops])
 
 
 def resize(image: Tensor, width: int, height: int) -> Tensor:
