@@ -70,8 +70,6 @@ def _hlg(signal: _Array) -> _Array:
 
 
 def _compressed(light: _Array) -> _Array:
-    """Up to KNEE as it is, from there on ever closer to 1; all three alike, so that hues stay."""
-    most = light.max(axis=1, keepdims=True)
-    above = np.maximum(most - KNEE, 0) / (1 - KNEE)
-    tamed = np.where(most > KNEE, KNEE + (1 - KNEE) * above / (1 + above), most)
-    return np.asarray(light * tamed / np.maximum(most, 1e-9))
+    """Up to KNEE as it is, from there on ever closer to 1: each channel alone, so that highlights fade to white."""
+    above = np.maximum(light - KNEE, 0) / (1 - KNEE)
+    return np.asarray(np.where(light > KNEE, KNEE + (1 - KNEE) * above / (1 + above), light))

@@ -282,15 +282,16 @@ def _halved(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 def _missing(film: _Film, seen: _Seen) -> Iterator[str]:
     """What is wrong with the video, although it can be used."""
-    if film.damaged:
-        yield f"{film.video}: {film.damaged} damaged pieces were passed over"
-    if seen.other:
-        yield f"{film.video}: {seen.other} frames that are not {seen.size[0]}x{seen.size[1]} as the first were left out"
     promised = film.promised or 0.0
-    if film.broken or seen.seconds < promised - max(LATE, 0.05 * promised):
+    breaks_off = film.broken is not None or seen.seconds < promised - max(LATE, 0.05 * promised)
+    if breaks_off:
         of = f" of {promised:.1f}" if promised else ""
         why = f" ({film.broken})" if film.broken else ""
         yield f"{film.video} breaks off{why}: the first {seen.seconds:.1f}{of} s could be used"
+    if film.damaged > breaks_off:  # the piece at which it breaks off is half a piece
+        yield f"{film.video}: {film.damaged} damaged pieces were passed over"
+    if seen.other:
+        yield f"{film.video}: {seen.other} frames that are not {seen.size[0]}x{seen.size[1]} as the first were left out"
 
 
 @dataclass

@@ -1,7 +1,9 @@
-"""Videos made here, frame by frame, to photos: which frames are taken, which way up, in which colors, what is refused."""
+"""Videos made here, frame by frame, to photos: which frames, which way up, in which colors, what is refused."""
 
 import json
+import warnings
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,6 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from sfumato.capture.frame import degrees
 from sfumato.capture.tonemap import BT2020, HLG, P3, PQ, srgb_table
 from sfumato.capture.video import VIDEO_SUFFIXES, extract_frames, is_video
 from sfumato.capture.windows import Travel, choose, frame_count, sharpness
@@ -173,3 +174,334 @@ def test_rotation(tmp_path: Path, turns: int, mirrored: bool) -> None:
     if not mirrored:
         turned = f", turned by {90 * turns} degrees" if turns else ""
         assert notes == [f"5 of 30 frames chosen from 1.0 s of video ({size}{turned})"]
+
+
+def test_variable_rate(tmp_path: Path) -> None:
+    """Seconds are those of the frames, not their numbers; the camera moves alike from frame to frame."""
+    times = np.concatenate([np.arange(45) * 0.033, 1.5 + np.arange(30) * 0.1, [4.5, 7.0]])
+    video = film(tmp_path / "phone.mp4", pan(np.arange(len(times)) * 6), times=list(times))
+    notes: list[str] = []
+    extract_frames(video, tmp_path / "f", 20, note=notes.append)
+    seconds = np.array(seconds_of(tmp_path / "f"))
+    assert np.abs(seconds[:, None] - times).min(axis=1).max() < 0.002
+    assert (seconds > 1.5).sum() == pytest.approx(20 * 32 / 77, abs=2)
+    assert notes[0].startswith("20 of 77 frames chosen from 7.1 s")
+
+
+def test_slow_motion_is_not_looked_at_frame_by_frame(tmp_path: Path) -> None:
+    video = film(tmp_path / "slow.mp4", pan(np.arange(240) * 2), rate=240)
+    extract_frames(video, tmp_path / "f")
+    places = np.round(np.array(seconds_of(tmp_path / "f")) * 240)
+    assert (places % 6 == 0).all()
+    assert len(extract_frames(video, tmp_path / "g", 240)) == 240  # unless somebody asks for them
+
+
+def test_sharp_frames_are_taken(tmp_path: Path) -> None:
+    """Of every four frames three are blurred, as by a step."""
+    pictures = pan(np.arange(160) * 4)
+    mixed = [picture if place % 4 == 2 else blurred(picture, 1.5) for place, picture in enumerate(pictures)]
+    extract_frames(film(tmp_path / "steps.mp4", mixed), tmp_path / "f", 25)
+    places = np.round(np.array(seconds_of(tmp_path / "f")) * 30).astype(int)
+    assert (places % 4 == 2).mean() == 1
+
+
+def test_standing_still_gives_no_copies(tmp_path: Path, seed: int) -> None:
+    """A walk, a rest with a trembling hand, a walk."""
+    tremor = np.random.default_rng(seed).normal(0, 1.2, 90)
+    offsets = np.concatenate([np.arange(60) * 5, 300 + tremor, 300 + np.arange(60) * 5])
+    video = film(tmp_path / "rest.mp4", pan(offsets))
+    names = extract_frames(video, tmp_path / "f")
+    places = np.round(np.array(seconds_of(tmp_path / "f")) * 30)
+    resting = (places >= 62) & (places < 148)
+    assert len(names) >= 20
+    assert resting.sum() <= 2
+
+
+def test_fast_motion_gives_more_frames(tmp_path: Path) -> None:
+    offsets = np.concatenate([np.arange(60) * 1.5, 90 + np.arange(60) * 9])
+    extract_frames(film(tmp_path / "run.mp4", pan(offsets)), tmp_path / "f")
+    places = np.round(np.array(seconds_of(tmp_path / "f")) * 30)
+    slow, fast = (places < 60).sum(), (places >= 60).sum()
+    assert fast == pytest.approx(6 * slow, rel=0.5)
+
+
+def test_walking_ahead_counts(tmp_path: Path) -> None:
+    """Everything moves outwards, so that on the whole nothing moves."""
+    far = Image.fromarray(wall(3, 640, 360))
+    sizes = 1 - 0.4 * np.arange(60) / 60
+    pictures = []
+    for size in sizes:
+        x, y = 320 - 320 * size, 180 - 180 * size
+        crop = far.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC, box=(x, y, 640 - x, 360 - y))
+        pictures.append(np.asarray(crop))
+    names = extract_frames(film(tmp_path / "ahead.mp4", pictures), tmp_path / "f")
+    assert len(names) >= 12
+    assert np.diff(seconds_of(tmp_path / "f")).max() < 0.4
+
+
+def test_a_cut_is_passed(tmp_path: Path) -> None:
+    video = film(tmp_path / "cut.mp4", [*pan(np.arange(40) * 5), *pan(np.arange(40) * 5, seed=9)])
+    extract_frames(video, tmp_path / "f")
+    seconds = np.array(seconds_of(tmp_path / "f"))
+    assert (seconds < 1.3).sum() == pytest.approx((seconds > 1.3).sum(), abs=3)
+
+
+@pytest.mark.parametrize("count", [3, 17, 59, 60])
+def test_as_many_as_asked(tmp_path: Path, count: int) -> None:
+    offsets = np.maximum(np.arange(60) - 15, 0) * 6  # stands still at first: windows of no width
+    video = film(tmp_path / "pan.mp4", pan(offsets))
+    names = extract_frames(video, tmp_path / "f", count)
+    seconds = seconds_of(tmp_path / "f")
+    assert len(names) == count == len(set(seconds))
+    assert seconds == sorted(seconds)
+
+
+def test_pixels_that_are_not_square(tmp_path: Path) -> None:
+    def anamorphic(stream: Any) -> None:
+        stream.codec_context.sample_aspect_ratio = Fraction(4, 3)
+
+    video = film(tmp_path / "wide.mkv", pan(np.arange(30) * 5), shown=anamorphic)
+    names = extract_frames(video, tmp_path / "f", 4)
+    assert photo(tmp_path / "f" / names[0]).shape == (HEIGHT, 427, 3)
+
+
+KR_KB = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 9: (0.2627, 0.0593)}  # of the matrices of BT.709, 601, 2020
+
+
+def encode(picture: Pixels, matrix: int, full: bool, bits: int) -> av.VideoFrame:
+    """R'G'B' to Y'CbCr by the formula of the standards, 4:4:4, so that nothing is lost but a rounding."""
+    kr, kb = KR_KB[matrix]
+    r, g, b = np.moveaxis(picture / 255.0, -1, 0)
+    y = kr * r + (1 - kr - kb) * g + kb * b
+    chroma = (b - y) / (2 - 2 * kb), (r - y) / (2 - 2 * kr)
+    unit, top = 2 ** (bits - 8), 2**bits - 1
+    luma = y * top if full else (16 + 219 * y) * unit
+    others = [c * top + 128 * unit if full else (128 + 224 * c) * unit for c in chroma]
+    planes = np.stack([luma, *others]).round().clip(0, top).astype(np.uint8 if bits == 8 else np.uint16)
+    if bits == 8:
+        frame = av.VideoFrame.from_ndarray(planes, format="yuv444p")
+    else:
+        frame = av.VideoFrame(WIDTH, HEIGHT, f"yuv444p{bits}le")
+        for plane, values in zip(frame.planes, planes, strict=True):
+            padded = np.zeros((HEIGHT, plane.line_size // 2), dtype="<u2")
+            padded[:, :WIDTH] = values
+            plane.update(padded.tobytes())
+    frame.colorspace, frame.color_range = matrix, 2 if full else 1
+    return frame
+
+
+def tagged(matrix: int, full: bool, transfer: int = 2, primaries: int = 2) -> Callable[[Any], None]:
+    def tag(stream: Any) -> None:
+        context = stream.codec_context
+        context.colorspace, context.color_range = matrix, 2 if full else 1
+        context.color_trc, context.color_primaries = transfer, primaries
+
+    return tag
+
+
+@pytest.mark.parametrize("bits", [8, 10])
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("matrix", [1, 5, 9])
+def test_colors(tmp_path: Path, matrix: int, full: bool, bits: int) -> None:
+    """Lossless video of every matrix and range gives the colors that went in."""
+    pictures = pan(np.arange(12) * 8)
+    frames = [encode(picture, matrix, full, bits) for picture in pictures]
+    pixel = "yuv444p" if bits == 8 else "yuv444p10le"
+    video = film(tmp_path / "color.mkv", frames, "ffv1", pixel=pixel, shown=tagged(matrix, full))
+    names = extract_frames(video, tmp_path / "f", 3)
+    place = round(seconds_of(tmp_path / "f")[1] * 30)
+    error = photo(tmp_path / "f" / names[1]) - pictures[place].astype(int)
+    assert np.abs(error.mean(axis=(0, 1))).max() < 0.6
+    assert np.abs(error).mean() < 2.5  # JPEG
+
+
+@pytest.mark.parametrize(("transfer", "gray", "white"), [(HLG, 0.38, 0.75), (PQ, 0.38, 0.58)])
+def test_hdr(tmp_path: Path, transfer: int, gray: float, white: float) -> None:
+    """The gray card and the white page of HDR video, as BT.2408 gives them, become those of a photo."""
+    ramp = np.linspace(0, 1, 1001)
+    table = srgb_table(transfer, BT2020)
+    assert table is not None
+    strip = Image.fromarray(np.repeat(np.rint(ramp * 255).astype(np.uint8)[None, :, None], 3, axis=2)).filter(table)
+    shown = np.asarray(strip)[0].astype(int)
+    assert np.ptp(shown, axis=1).max() <= 2  # gray stays gray
+    assert (np.diff(shown[:, 0]) >= 0).all()
+    assert shown[0, 0] == 0
+    assert shown[round(gray * 1000), 0] == pytest.approx(100, abs=4)  # 26 cd/m2 of 203: 0.128 of white
+    assert shown[round(white * 1000), 0] == pytest.approx(237, abs=3)  # 0.85 of white: highlights need the rest
+    assert 240 < shown[-1, 0] <= 255
+
+    pictures = pan(np.arange(12) * 8)
+    frames = [encode(picture, 9, False, 10) for picture in pictures]
+    video = film(tmp_path / "hdr.mkv", frames, "ffv1", pixel="yuv444p10le", shown=tagged(9, False, transfer, BT2020))
+    names = extract_frames(video, tmp_path / "f", 3)
+    place = round(seconds_of(tmp_path / "f")[1] * 30)
+    expected = np.asarray(Image.fromarray(pictures[place]).filter(table)).astype(int)
+    assert np.abs(photo(tmp_path / "f" / names[1]) - expected).mean() < 2.5
+
+
+def test_wide_colors() -> None:
+    """Display P3: white stays white, its red is redder than sRGB can be; sRGB's own red is (0.918, 0.2, 0.139)."""
+    table = srgb_table(2, P3)
+    assert table is not None
+    colors = np.array([[[255, 255, 255], [255, 0, 0], [234, 51, 35], [128, 128, 128]]], dtype=np.uint8)
+    shown = np.asarray(Image.fromarray(colors).filter(table)).astype(int)[0]
+    assert np.abs(shown - [[255, 255, 255], [255, 0, 0], [255, 0, 0], [128, 128, 128]]).max() <= 8
+    assert srgb_table(1, 1) is None
+
+
+def refused(video: Path, folder: Path, frames: int | None = None) -> str:
+    with pytest.raises(InputError) as caught:
+        extract_frames(video, folder, frames)
+    assert not folder.exists()
+    assert list(folder.parent.glob(".*.part")) == []
+    message = str(caught.value)
+    assert "\n" not in message
+    assert video.name in message or "frames must be" in message
+    return message
+
+
+def test_no_video(tmp_path: Path) -> None:
+    text, empty, target = tmp_path / "a.mp4", tmp_path / "b.mp4", tmp_path / "f"
+    text.write_text("this is not a video " * 200, encoding="utf-8")
+    empty.write_bytes(b"")
+    assert "cannot be opened as a video" in refused(text, target)
+    assert "cannot be opened as a video" in refused(empty, target)
+    assert "is not there" in refused(tmp_path / "none.mp4", target)
+    assert "is not a file" in refused(tmp_path, target)
+
+
+def test_sound_only(tmp_path: Path) -> None:
+    path = tmp_path / "song.mp4"
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("aac", rate=44100)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 44100), dtype=np.float32), format="fltp", layout="mono")
+        frame.rate = 44100
+        file.mux(stream.encode(frame))
+        file.mux(stream.encode())
+    assert "holds sound only" in refused(path, tmp_path / "f")
+
+
+def test_too_little(tmp_path: Path) -> None:
+    one, five = film(tmp_path / "one.mp4", pan([0])), film(tmp_path / "five.mp4", pan(np.arange(5) * 9))
+    assert "has 1 frames" in refused(one, tmp_path / "f")
+    assert "at most 5" in refused(five, tmp_path / "f", 6)
+    assert "at least 3; got 2" in refused(five, tmp_path / "f", 2)
+
+
+def test_camera_that_stands_still(tmp_path: Path, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    noisy = [(p + random.normal(0, 6, p.shape)).clip(0, 255).astype(np.uint8) for p in pan([40] * 40)]
+    blank = [np.full((HEIGHT, WIDTH, 3), 90, dtype=np.uint8)] * 40
+    for name, pictures in (("tripod", noisy), ("cap", blank)):
+        assert "stands still" in refused(film(tmp_path / f"{name}.mp4", pictures), tmp_path / "f")
+
+
+@pytest.mark.parametrize(("suffix", "options"), [(".mkv", {}), (".mp4", {"movflags": "faststart"})])
+def test_video_that_breaks_off(tmp_path: Path, suffix: str, options: dict[str, str]) -> None:
+    whole = film(tmp_path / f"whole{suffix}", pan(np.arange(120) * 5), container=options)
+    data = whole.read_bytes()
+    video = tmp_path / f"half{suffix}"
+    video.write_bytes(data[: len(data) // 2])
+    with pytest.warns(SfumatoWarning, match=r"breaks off.*: the first [12]\.\d of 4\.0 s") as caught:
+        names = extract_frames(video, tmp_path / "f")
+    assert len(names) >= 10
+    again = [str(warning.message) for warning in caught]
+    with pytest.warns(SfumatoWarning) as caught:
+        assert extract_frames(video, tmp_path / "f") == names
+    assert [str(warning.message) for warning in caught] == again
+
+
+def test_video_without_its_index(tmp_path: Path) -> None:
+    whole = film(tmp_path / "whole.mp4", pan(np.arange(60) * 5)).read_bytes()
+    video = tmp_path / "half.mp4"
+    video.write_bytes(whole[: len(whole) // 2])
+    assert "broke off" in refused(video, tmp_path / "f")
+
+
+@pytest.mark.parametrize("part", range(1, 20, 2))
+def test_every_truncation_is_an_error_or_used(tmp_path: Path, part: int) -> None:
+    whole = film(tmp_path / "whole.mkv", pan(np.arange(40) * 5)).read_bytes()
+    video = tmp_path / "cut.mkv"
+    video.write_bytes(whole[: len(whole) * part // 20])
+    with warnings.catch_warnings(), suppress(InputError):
+        warnings.simplefilter("ignore", SfumatoWarning)
+        names = extract_frames(video, tmp_path / "f")
+        assert all(photo(tmp_path / "f" / name).shape == (HEIGHT, WIDTH, 3) for name in names)
+
+
+def test_damage_in_the_middle(tmp_path: Path, seed: int) -> None:
+    whole = bytearray(
+        film(tmp_path / "whole.mp4", pan(np.arange(120) * 5), container={"movflags": "faststart"}).read_bytes()
+    )
+    start = len(whole) // 2
+    whole[start : start + 3000] = np.random.default_rng(seed).bytes(3000)
+    video = tmp_path / "damaged.mp4"
+    video.write_bytes(whole)
+    with pytest.warns(SfumatoWarning, match="damaged pieces were passed over"):
+        names = extract_frames(video, tmp_path / "f")
+    assert len(names) >= 20
+    assert seconds_of(tmp_path / "f")[-1] > 3.7
+
+
+@pytest.mark.parametrize(("stage", "at"), [("looking at the video", 20), ("writing frames", 3)])
+def test_interruption_leaves_nothing(tmp_path: Path, stage: str, at: int) -> None:
+    video = film(tmp_path / "pan.mp4", pan(np.arange(60) * 5))
+
+    def stop(name: str, done: int, total: int) -> None:
+        if (name, done) == (stage, at):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        extract_frames(video, tmp_path / "f", None, stop)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pan.mp4"]
+    assert len(extract_frames(video, tmp_path / "f")) >= 15
+
+
+def test_frames_of_something_else_are_made_again(tmp_path: Path) -> None:
+    target = tmp_path / "f"
+    first = film(tmp_path / "a.mp4", pan(np.arange(40) * 5))
+    names = extract_frames(first, target)
+    (target / names[1]).unlink()
+    assert extract_frames(first, target) == names  # one was lost
+    assert (target / names[1]).is_file()
+    assert len(extract_frames(first, target, 7)) == 7
+    assert len(list(target.glob("*.jpg"))) == 7
+    (target / "frames.json").write_text("[]", encoding="utf-8")
+    assert len(extract_frames(first, target, 7)) == 7
+    other = tmp_path / "photos"
+    other.mkdir()
+    (other / "mine.jpg").write_bytes(b"precious")
+    with pytest.raises(InputError, match="holds files that were not made here"):
+        extract_frames(first, other)
+    assert (other / "mine.jpg").read_bytes() == b"precious"
+
+
+def test_videos_by_name() -> None:
+    assert all(is_video(Path(f"clip{suffix.upper()}")) for suffix in VIDEO_SUFFIXES)
+    assert not any(is_video(Path(name)) for name in ("a.jpg", "mp4", "a.mp4.zip", "video"))
+
+
+def test_choice_by_hand() -> None:
+    travel = np.array([0, 0, 0, 0.1, 0.2, 0.3, 0.4, 0.4])
+    sharp = np.array([1, 1, 9, 1, 1, 1, 5, 1.0])
+    assert choose(travel, sharp, 2) == [2, 6]
+    assert choose(travel, sharp, 8) == list(range(8))
+    assert frame_count(6.0, 20) == 100
+    assert frame_count(1000.0, 20) == 300
+    assert frame_count(0.5, 20) == 20
+    assert frame_count(0.1, 20) == 5  # closer together they would be copies
+
+
+def test_sharpness_by_hand() -> None:
+    dot = np.zeros((5, 5), dtype=np.uint8)
+    dot[2, 2] = 10
+    assert sharpness(dot) == pytest.approx((40**2 + 4 * 10**2) / 9)
+
+
+@pytest.mark.parametrize("shift", [(0, 5), (7, 0), (-6, 4)])
+def test_travel_of_a_shift(shift: tuple[int, int]) -> None:
+    picture = wall(5, 500, 400)[..., 1].astype(np.float32)
+    travel = Travel()
+    assert travel.add(picture[50:230, 50:370]) == 0
+    y, x = 50 + shift[0], 50 + shift[1]
+    assert travel.add(picture[y : y + 180, x : x + 320]) == pytest.approx(np.hypot(*shift) / 320)
