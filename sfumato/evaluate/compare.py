@@ -1,4 +1,4 @@
-"""A photo and its render to one picture: photo, render and error map side by side, with small captions."""
+"""A photo and its render to one picture: photo, render and error map side by side, ignored pixels hatched."""
 
 from pathlib import Path, PurePosixPath
 
@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from sfumato.core.image import to_uint8
-from sfumato.core.scene import View
+from sfumato.core.scene import IGNORED, View
 from sfumato.evaluate.report import ViewScore
 from sfumato.render.colormap import colorize
 
@@ -21,6 +21,7 @@ MARGIN = 16
 PAPER = (250, 250, 248)
 INK = (40, 40, 44)
 FAINT = (120, 120, 126)
+HATCH = 10  # pixels from line to line
 
 
 def picture_name(view: str) -> str:
@@ -36,13 +37,19 @@ def write_comparison(path: Path, view: View, image: Tensor, score: ViewScore) ->
 
 
 def compare(view: View, image: Tensor, score: ViewScore) -> Image.Image:
-    """Photo, render (H, W, 3) and error map side by side; the error is the root mean square over colors."""
+    """Photo, render (H, W, 3) and error map side by side; the error is the root mean square over colors.
+
+    Pixels that the photo's mask ignores are pale and hatched.
+    """
+    picture = view.picture()
     rendered = image.detach().clamp(0, 1).cpu()
-    error = (rendered - view.image.to(rendered) / 255).square().mean(dim=2).sqrt()
-    panels = [_panel(view.image), _panel(to_uint8(rendered)), _panel(colorize(error / FULL_ERROR))]
+    error = (rendered - picture.pixels.to(rendered) / 255).square().mean(dim=2).sqrt()
+    ignored = None if picture.mask is None else _panel((picture.mask == IGNORED).to(torch.uint8) * 255)
+    pixels = [picture.pixels, to_uint8(rendered), colorize(error / FULL_ERROR)]
+    panels = [_hatched(_panel(panel), ignored) for panel in pixels]
     scores = f"{score.psnr:.2f} dB   SSIM {score.ssim:.4f}"
     scores += "" if score.lpips is None else f"   LPIPS {score.lpips:.4f}"
-    captions = [("photo", view.name), ("render", scores), ("error", "")]
+    captions = [("photo", view.name), ("render", scores), ("error", _ignored(score))]
     return _join(panels, captions)
 
 
@@ -56,6 +63,21 @@ def _panel(pixels: Tensor) -> Image.Image:
         times = -(-SMALLEST // side)
         return panel.resize((panel.width * times, panel.height * times), Image.Resampling.NEAREST)
     return panel
+
+
+def _hatched(panel: Image.Image, ignored: Image.Image | None) -> Image.Image:
+    """The panel, pale and under diagonal lines where `ignored` is white."""
+    if ignored is None:
+        return panel
+    columns, rows = torch.arange(panel.width), torch.arange(panel.height)
+    line = (rows[:, None] + columns) % HATCH < 2
+    paint = torch.where(line[..., None], torch.tensor(FAINT), torch.tensor(PAPER)).to(torch.uint8)
+    pale = Image.blend(panel, Image.fromarray(paint.numpy()), 0.7)
+    return Image.composite(pale, panel, ignored)
+
+
+def _ignored(score: ViewScore) -> str:
+    return f"{100 * score.excluded:.0f} % ignored" if score.excluded else ""
 
 
 def _join(panels: list[Image.Image], captions: list[tuple[str, str]]) -> Image.Image:

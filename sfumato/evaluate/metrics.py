@@ -1,33 +1,66 @@
-"""A picture and its photo to numbers: PSNR and SSIM, both on values clamped to [0, 1]."""
+"""A picture and its photo to numbers: PSNR and SSIM of the pixels that count, both on values clamped to [0, 1]."""
 
 import math
 
+import torch
 from torch import Tensor
 
 from sfumato.core.check import check_shape
 from sfumato.core.errors import ShapeError
 from sfumato.core.image import planar
+from sfumato.core.scene import IGNORED
 from sfumato.kernels.backends import load
+from sfumato.kernels.reference.photometric import ssim_map
 
-__all__ = ["MAX_PSNR", "psnr", "ssim"]
+__all__ = ["MAX_PSNR", "excluded", "psnr", "ssim", "unmasked"]
 
 MAX_PSNR = 100.0  # dB, given to pictures without any error, so that means stay finite
 
 
-def psnr(image: Tensor, target: Tensor) -> float:
-    """Peak signal-to-noise ratio in dB of (H, W, 3) floats against a photo, uint8 or floats in [0, 1]."""
+def psnr(image: Tensor, target: Tensor, mask: Tensor | None = None) -> float:
+    """Peak signal-to-noise ratio in dB of (H, W, 3) floats against a photo, uint8 or floats in [0, 1].
+
+    mask: (H, W) uint8 of SHOWN, IGNORED and EMPTY: the mean is over the pixels that are not ignored. Not a number
+    when all are.
+    """
     image, target = _comparable(image, target)
-    mean_square = (image.double() - target.double()).square().mean().item()
+    square = (image.double() - target.double()).square()
+    mean_square = (square if mask is None else square[_counted(image, mask)]).mean().item()
+    if math.isnan(mean_square):
+        return math.nan
     return min(MAX_PSNR, -10 * math.log10(max(mean_square, 1e-30)))
 
 
-def ssim(image: Tensor, target: Tensor, backend: str = "auto") -> float:
+def ssim(image: Tensor, target: Tensor, backend: str = "auto", mask: Tensor | None = None) -> float:
     """Structural similarity (Wang et al. 2004) of the same images, with the window of the training loss.
 
     11x11 Gaussian window, sigma 1.5, zeros outside the picture, mean over pixels and colors.
+    With a mask, as of `psnr`, the mean is over the pixels that are not ignored, and the windows of those that reach
+    into ignored ones see the photo there in both images.
     """
     image, target = _comparable(image, target)
+    if mask is not None:
+        return ssim_map(unmasked(image, target, mask), target)[:, _counted(image, mask)].mean().item()
     return 1 - load(backend, image.device).photometric(planar(image), planar(target), 1.0).item()
+
+
+def unmasked(image: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
+    """The (H, W, 3) floats with the photo, uint8 or floats, where the mask ignores."""
+    if mask is None:
+        return image
+    target = target.to(image) if target.is_floating_point() else target.to(image) / 255
+    return torch.where(_counted(image, mask)[..., None], image, target)
+
+
+def excluded(mask: Tensor | None) -> float:
+    """The share of pixels that a mask ignores, in [0, 1]."""
+    return 0.0 if mask is None else (mask == IGNORED).double().mean().item()
+
+
+def _counted(image: Tensor, mask: Tensor) -> Tensor:
+    """(H, W) bool: the pixels that are not ignored."""
+    check_shape("mask", mask, ("H", "W"), H=image.shape[0], W=image.shape[1])
+    return mask.to(image.device) != IGNORED
 
 
 def _comparable(image: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

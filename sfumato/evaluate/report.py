@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -17,7 +17,7 @@ from sfumato.core.scene import Scene, View
 from sfumato.core.threads import one_torch_thread
 from sfumato.evaluate.lpips import Lpips
 from sfumato.evaluate.machine import commit, machine, peak_memory, versions
-from sfumato.evaluate.metrics import psnr, ssim
+from sfumato.evaluate.metrics import excluded, psnr, ssim, unmasked
 from sfumato.kernels.backends import load
 from sfumato.kernels.stages import RenderSettings
 from sfumato.render.render import render
@@ -33,6 +33,7 @@ class ViewScore:
     psnr: float  # dB
     ssim: float
     lpips: float | None = None  # None: no weights were given
+    excluded: float = 0.0  # share of the pixels that the photo's mask ignores: not in any score
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,11 @@ class Evaluation:
         values = [view.lpips for view in self.views if view.lpips is not None]
         return _mean(values) if values else None
 
+    @property
+    def excluded(self) -> float:
+        """Share of the pixels that masks ignore, mean over photos."""
+        return _mean([view.excluded for view in self.views])
+
 
 def _ignore(view: View, image: Tensor, score: ViewScore) -> None:
     """Do nothing with an evaluated view."""
@@ -74,19 +80,28 @@ def evaluate(
 ) -> Evaluation:
     """Render each view and compare it with its photo; on_view gets the view, the image (H, W, 3) and the score.
 
-    background is what transparent photos were composited on. Raises InputError when there are no views.
+    background is what transparent photos were composited on. Pixels that a view's mask ignores are in no score; a
+    view without any other pixel is passed over. Raises InputError when there are no views to compare.
     """
     if not views:
         raise InputError("there are no views to evaluate; hold some out, for example with --holdout 8")
     behind = torch.tensor(background).to(gaussians.means)
     scores = []
     for view in views:
+        picture = view.picture()
+        photo, mask = picture.pixels, picture.mask
+        hidden = excluded(mask)
+        if hidden == 1:
+            continue
         with one_torch_thread():
             image = render(gaussians, view.camera, settings, behind, backend).image
-            similarity = psnr(image, view.image), ssim(image, view.image, backend)
-        score = ViewScore(view.name, *similarity, lpips(image, view.image) if lpips else None)
-        on_view(view, image, score)
+            similarity = psnr(image, photo, mask), ssim(image, photo, backend, mask)
+        distance = lpips(unmasked(image, photo, mask), photo) if lpips else None
+        score = ViewScore(view.name, *similarity, distance, hidden)
+        on_view(replace(view, photo=picture), image, score)  # decoded: nobody needs to do it again
         scores.append(score)
+    if not scores:
+        raise InputError("the masks ignore every pixel of every held-out photo, so there is nothing to evaluate")
     return Evaluation(tuple(scores))
 
 
@@ -104,6 +119,7 @@ def protocol_of(scene: Scene, settings: RenderSettings, backend: str) -> dict[st
             "ssim": "11x11 Gaussian window, sigma 1.5, K1 0.01, K2 0.03, zeros outside, per color, mean over photos",
             "lpips": "Zhang et al. 2018, mean over photos, when weights are given",
             "photos": "8 bit, against floating-point renders",
+            "masks": "ignored pixels are in no mean; windows of SSIM and LPIPS that reach there see the photo twice",
         },
         "render": asdict(settings),
         "backend": getattr(load(backend), "__name__", backend).rpartition(".")[2],
@@ -133,9 +149,10 @@ def write_report(
 
 def _test(evaluation: Evaluation | None) -> dict[str, object]:
     if evaluation is None:
-        return {"psnr": None, "ssim": None, "lpips": None, "views": []}
+        return {"psnr": None, "ssim": None, "lpips": None, "excluded": None, "views": []}
     views = [asdict(view) for view in evaluation.views]
-    return {"psnr": evaluation.psnr, "ssim": evaluation.ssim, "lpips": evaluation.lpips, "views": views}
+    means = {name: getattr(evaluation, name) for name in ("psnr", "ssim", "lpips", "excluded")}
+    return {**means, "views": views}
 
 
 def _page(
@@ -167,25 +184,41 @@ def _summary(evaluation: Evaluation) -> list[str]:
         f"**PSNR {evaluation.psnr:.2f} dB, SSIM {evaluation.ssim:.4f}{distance}**: "
         f"mean over {count} held-out photo{'s' if count > 1 else ''}.",
         "",
+        *_exclusion(evaluation),
         f"Best: {best.name} ({best.psnr:.2f} dB). Worst: {worst.name} ({worst.psnr:.2f} dB).",
         "",
     ]
 
 
+def _exclusion(evaluation: Evaluation) -> list[str]:
+    if not evaluation.excluded:
+        return []
+    count = sum(view.excluded > 0 for view in evaluation.views)
+    return [
+        f"Masks: {_percent(evaluation.excluded)} of the pixels, in {count} of these photos, are ignored: they are in "
+        "no mean, and windows of SSIM and LPIPS that reach there see the photo twice.",
+        "",
+    ]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
 def _views(folder: Path, evaluation: Evaluation, pictures: Mapping[str, Path]) -> list[str]:
     """A table, worst photo first, each with a link to its picture; the worst and the best are shown."""
-    with_lpips = evaluation.lpips is not None
+    with_lpips, with_masks = evaluation.lpips is not None, evaluation.excluded > 0
     lines = ["## Held-out photos, worst first", ""]
-    lines += ["| photo | PSNR, dB | SSIM |" + (" LPIPS |" if with_lpips else "")]
-    lines += ["|---|---|---|" + ("---|" if with_lpips else "")]
+    lines += ["| photo | PSNR, dB | SSIM |" + (" LPIPS |" if with_lpips else "") + (" ignored |" if with_masks else "")]
+    lines += ["|---|---|---|" + "---|" * (with_lpips + with_masks)]
     ordered = sorted(evaluation.views, key=lambda view: view.psnr)
     links = {name: path.relative_to(folder).as_posix().replace(" ", "%20") for name, path in pictures.items()}
     for view in ordered:
         name = _cell(view.name)
         shown = f"[{name}]({links[view.name]})" if view.name in links else name
-        lines.append(
-            f"| {shown} | {view.psnr:.2f} | {view.ssim:.4f} |" + (f" {view.lpips:.4f} |" if with_lpips else "")
-        )
+        row = f"| {shown} | {view.psnr:.2f} | {view.ssim:.4f} |"
+        row += (f" {view.lpips:.4f} |" if with_lpips else "") + (f" {_percent(view.excluded)} |" if with_masks else "")
+        lines.append(row)
     lines.append("")
     for title, view in {"Worst": ordered[0], "Best": ordered[-1]}.items():
         if view.name in links:

@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from sfumato.core.errors import ShapeError
-from sfumato.evaluate.metrics import MAX_PSNR, psnr, ssim
+from sfumato.core.scene import EMPTY, IGNORED, SHOWN
+from sfumato.evaluate.metrics import MAX_PSNR, excluded, psnr, ssim, unmasked
+from sfumato.kernels.reference.photometric import ssim_map
 
 
 def test_psnr_by_hand() -> None:
@@ -54,3 +56,51 @@ def test_shapes_and_types_are_checked() -> None:
         psnr(torch.zeros(4, 4, 3), torch.zeros(4, 5, 3))
     with pytest.raises(ShapeError, match="image must be floats"):
         ssim(torch.zeros(4, 4, 3, dtype=torch.uint8), torch.zeros(4, 4, 3))
+
+
+def half(value: int, height: int = 24, width: int = 30) -> torch.Tensor:
+    mask = torch.full((height, width), SHOWN, dtype=torch.uint8)
+    mask[:, : width // 2] = value
+    return mask
+
+
+def test_ignored_pixels_are_in_no_mean(backend: str, seed: int) -> None:
+    """Whatever is drawn where the mask ignores, the numbers are the same, and those of the rest."""
+    target = torch.randint(0, 256, (24, 30, 3), dtype=torch.uint8)
+    image = (target.float() / 255 + 0.1 * torch.randn(24, 30, 3)).clamp(0, 1)
+    spoiled = image.clone()
+    spoiled[:, :15] = torch.rand(24, 15, 3)
+    mask = half(IGNORED)
+    assert psnr(spoiled, target, mask) == pytest.approx(psnr(image[:, 15:], target[:, 15:]), abs=1e-6)
+    assert psnr(spoiled, target, mask) == psnr(image, target, mask)
+    assert ssim(spoiled, target, backend, mask) == ssim(image, target, backend, mask)
+    assert abs(psnr(spoiled, target) - psnr(image, target)) > 1
+    target_left = torch.cat([target[:, :15].float() / 255, image[:, 15:]], dim=1)  # what the windows see
+    wanted = ssim_map(target_left, target.float() / 255)[:, :, 15:].mean().item()
+    assert ssim(spoiled, target, backend, mask) == pytest.approx(wanted, abs=1e-6)
+
+
+def test_a_perfect_render_of_what_counts_is_perfect(backend: str, seed: int) -> None:
+    target = torch.randint(0, 256, (24, 30, 3), dtype=torch.uint8)
+    image = target.float() / 255
+    image[:, :15] = 0
+    assert psnr(image, target, half(IGNORED)) == MAX_PSNR
+    assert ssim(image, target, backend, half(IGNORED)) == pytest.approx(1, abs=1e-5)
+    assert torch.equal(unmasked(image, target, half(IGNORED)), target.float() / 255)
+    assert unmasked(image, target, None) is image
+
+
+@pytest.mark.parametrize("value", [SHOWN, EMPTY])
+def test_empty_pixels_count(value: int, backend: str, seed: int) -> None:
+    image, target = torch.rand(24, 30, 3), torch.randint(0, 256, (24, 30, 3), dtype=torch.uint8)
+    assert psnr(image, target, half(value)) == pytest.approx(psnr(image, target), abs=1e-9)
+    assert ssim(image, target, backend, half(value)) == pytest.approx(ssim(image, target, backend), abs=1e-5)
+
+
+def test_shares_and_nothing() -> None:
+    assert excluded(half(IGNORED)) == 0.5
+    assert excluded(half(EMPTY)) == excluded(None) == 0
+    nothing = torch.full((4, 4), IGNORED, dtype=torch.uint8)
+    assert math.isnan(psnr(torch.zeros(4, 4, 3), torch.ones(4, 4, 3), nothing))
+    with pytest.raises(ShapeError, match="mask must be"):
+        psnr(torch.zeros(4, 4, 3), torch.ones(4, 4, 3), nothing[:3])

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from sfumato.core.camera import Camera
 from sfumato.core.errors import InputError
 from sfumato.core.gaussians import Gaussians
 from sfumato.core.image import to_uint8
-from sfumato.core.scene import Points, Scene, View
+from sfumato.core.scene import IGNORED, SHOWN, Picture, Points, Scene, View
 from sfumato.evaluate import machine
 from sfumato.evaluate.compare import FULL_ERROR, compare, picture_name, write_comparison
 from sfumato.evaluate.metrics import psnr
@@ -78,6 +79,59 @@ def test_evaluate_uses_lpips_when_given(seed: int) -> None:
     evaluation = evaluate(gaussians, scene.test, backend="reference", lpips=lambda image, target: 0.25)  # type: ignore[arg-type]
     assert evaluation.lpips == 0.25
     assert evaluation.views[0].lpips == 0.25
+
+
+def masked(view: View, ignored: slice) -> View:
+    mask = torch.full(view.image.shape[:2], SHOWN, dtype=torch.uint8)
+    mask[ignored] = IGNORED
+    pixels = view.image.clone()
+    pixels[ignored] = 255 - pixels[ignored]  # somebody walked by
+    return replace(view, photo=Picture(pixels, mask))
+
+
+def test_ignored_pixels_are_not_scored_and_the_report_says_so(tmp_path: Path, seed: int) -> None:
+    gaussians, scene = toy()
+    decoded: list[str] = []
+
+    def decode() -> Picture:
+        decoded.append("now")
+        return masked(scene.test[1], slice(0, 6)).picture()
+
+    views = [scene.test[0], replace(scene.test[1], photo=decode), masked(scene.test[1], slice(0, None))]
+    given: list[tuple[Tensor, Tensor]] = []
+
+    def lpips(image: Tensor, target: Tensor) -> float:
+        given.append((image, target))
+        return 0.25
+
+    seen: list[View] = []
+    evaluation = evaluate(
+        gaussians, views, backend="reference", lpips=lpips, on_view=lambda view, *_: seen.append(view)
+    )  # type: ignore[arg-type]
+    assert len(evaluation.views) == 2  # of the third one nothing counts
+    spoiled, exact = evaluation.views
+    assert (spoiled.excluded, exact.excluded) == (0, 0.25)
+    assert exact.psnr > 55
+    assert exact.ssim > 0.9995
+    assert torch.equal(given[1][0][:6], given[1][1][:6].float() / 255)
+    assert seen[1].picture().mask is not None
+    assert len(decoded) == 1  # and nobody who looks at it decodes it again
+    write_report(tmp_path, evaluation, {}, protocol_of(scene, RenderSettings(), "reference"))
+    report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert report["test"]["excluded"] == 0.125
+    assert [view["excluded"] for view in report["test"]["views"]] == [0, 0.25]
+    assert "ignored pixels are in no mean" in report["protocol"]["metrics"]["masks"]
+    page = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "Masks: 12.5 % of the pixels, in 1 of these photos, are ignored" in page
+    assert "| 25.0 % |" in page
+    with pytest.raises(InputError, match="ignore every pixel of every held-out photo"):
+        evaluate(gaussians, views[2:], backend="reference")
+
+
+def test_a_report_without_masks_does_not_speak_of_them(tmp_path: Path, seed: int) -> None:
+    gaussians, scene = toy()
+    write_report(tmp_path, evaluate(gaussians, scene.test, backend="reference"), {}, {})
+    assert "ignored" not in (tmp_path / "report.md").read_text(encoding="utf-8")
 
 
 def test_nothing_to_evaluate_is_an_error() -> None:
@@ -168,6 +222,19 @@ def test_comparison_shows_photo_render_and_error(seed: int) -> None:
     assert (error[150:] == colorize(torch.tensor(0.0))).all()
     difference = (image[:1, :1] - view.image[:1, :1].float() / 255).square().mean().sqrt()
     assert torch.equal(error[0, 0], colorize(difference / FULL_ERROR))
+
+
+def test_comparison_hatches_what_is_ignored(seed: int) -> None:
+    view, image = view_of(400, 300)
+    plain = compare(view, image * 0.5, ViewScore("a", 1, 1))
+    half = compare(masked(view, slice(0, 150)), image * 0.5, ViewScore("a", 1, 1, excluded=0.5))
+    assert half.size == plain.size
+    for left in (16, 428, 840):
+        below = (left, 16 + 150, left + 400, 16 + 300)
+        assert half.crop(below).tobytes() == plain.crop(below).tobytes()
+        above = torch.tensor(half.crop((left, 16, left + 400, 16 + 150)).getextrema())
+        assert above[:, 0].min() >= 0.7 * 120 - 2  # pale: 30 % of the panel at most
+    assert half.crop((840, 320, 1240, 360)).tobytes() != plain.crop((840, 320, 1240, 360)).tobytes()  # "50 % ignored"
 
 
 def test_picture_names_stay_in_their_folder() -> None:

@@ -6,7 +6,7 @@ from torch.nn.functional import conv2d
 
 from sfumato.core.errors import InputError
 
-__all__ = ["WINDOW", "photometric", "ssim"]
+__all__ = ["WINDOW", "photometric", "ssim", "ssim_map"]
 
 WINDOW = 11  # pixels (Wang et al. 2004)
 SIGMA = 1.5
@@ -27,6 +27,11 @@ def photometric(image: Tensor, target: Tensor, ssim_weight: float) -> Tensor:
 
 def ssim(image: Tensor, target: Tensor) -> Tensor:
     """() mean structural similarity of (H, W, 3) images in [0, 1] (Wang et al. 2004), zeros outside the picture."""
+    return ssim_map(image, target).mean()
+
+
+def ssim_map(image: Tensor, target: Tensor) -> Tensor:
+    """(3, H, W) the structural similarity at every pixel and color, whose mean `ssim` is."""
     offsets = torch.arange(WINDOW).to(image) - WINDOW // 2
     window = torch.exp(-(offsets**2) / (2 * SIGMA**2))
     window = window / window.sum()
@@ -42,4 +47,4 @@ def ssim(image: Tensor, target: Tensor) -> Tensor:
     covariance = local_mean(image * target) - mean_x * mean_y
     luminance = (2 * mean_x * mean_y + C1) / (mean_x**2 + mean_y**2 + C1)
     structure = (2 * covariance + C2) / (var_x + var_y + C2)
-    return (luminance * structure).mean()
+    return (luminance * structure)[:, 0]
