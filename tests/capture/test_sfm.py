@@ -83,7 +83,7 @@ def test_the_result_is_a_dataset(photos: Path, tmp_path: Path) -> None:
     found = solve(photos, tmp_path / "scene")
     assert (found.registered, found.photos, found.left_out) == (COUNT, COUNT, [])
     assert found.folder == tmp_path / "scene"
-    assert {path.name for path in found.folder.iterdir()} == {"sparse", "capture.json"}
+    assert {path.name for path in found.folder.iterdir()} == {"sparse", "capture.json", "capture.csv", "contact.jpg"}
     assert photos_of(found.folder) == photos.resolve()
     scene = load_scene(found.folder, holdout=0, downscale=4)
     assert len(scene.views) == COUNT
@@ -130,22 +130,40 @@ def test_too_few_photos(tmp_path: Path, photo: Callable[..., np.ndarray], count:
         load_scene(tmp_path / "photos", cache=tmp_path / "cache")
 
 
-@pytest.mark.parametrize("texture", ["none", "noise"])
-def test_nothing_in_common(tmp_path: Path, photo: Callable[..., np.ndarray], texture: str) -> None:
+@pytest.mark.parametrize(
+    ("texture", "reason"),
+    [("none", "show too little texture"), ("noise", r"do not overlap enough: 0 of 4 share anything")],
+)
+def test_nothing_in_common(tmp_path: Path, photo: Callable[..., np.ndarray], texture: str, reason: str) -> None:
     for number in range(4):
         path = tmp_path / "photos" / f"{number}.png"
         photo(path, (160, 120), number)
         if texture == "none":
             Image.new("RGB", (160, 120), (90, 120, 200)).save(path)
-    with pytest.raises(InputError, match="do not overlap enough; take more photos"):
-        load_scene(tmp_path / "photos", cache=tmp_path / "cache")
+    with pytest.raises(InputError, match=reason) as caught:
+        solve(tmp_path / "photos", tmp_path / "scene")
+    assert str(tmp_path / "scene" / "contact.jpg") in str(caught.value)
+    assert {path.name for path in (tmp_path / "scene").iterdir()} == {"capture.csv", "contact.jpg"}
 
 
-def test_a_damaged_photo_is_found_before_the_work(photos: Path, tmp_path: Path) -> None:
+def test_damaged_photos_are_skipped_and_named(photos: Path, tmp_path: Path) -> None:
     path = photos / "0001.jpg"
     path.write_bytes(path.read_bytes()[:5000])
-    with pytest.raises(InputError, match=r"0001\.jpg cannot be read as an image"):
-        solve(photos, tmp_path / "scene", lambda stage, done, total: None)
+    (photos / "list.jpg").write_text("not a photo", encoding="utf-8")
+    told = rf"2 of {COUNT + 1} photos in .* cannot be read and are skipped: 0001\.jpg, list\.jpg"
+    with pytest.warns(SfumatoWarning, match=told):
+        found = solve(photos, tmp_path / "scene")
+    assert (found.registered, found.photos, found.left_out) == (COUNT - 1, COUNT - 1, [])
+    assert [row.name for row in found.table if row.why == "cannot be read"] == ["0001.jpg", "list.jpg"]
+    with pytest.warns(SfumatoWarning, match=told):  # and again, when the result is there already
+        assert solve(photos, tmp_path / "scene") == found
+
+
+def test_hardly_any_photo_can_be_read(photos: Path, tmp_path: Path) -> None:
+    for path in list(photos.rglob("*.jpg"))[2:]:
+        path.write_bytes(b"")
+    with pytest.raises(InputError, match=r"5 of the 7 photos in .* cannot be read .* needs 3 or more; replace them"):
+        solve(photos, tmp_path / "scene")
 
 
 def test_wrong_paths(tmp_path: Path) -> None:

@@ -1,0 +1,83 @@
+"""Why photos have no camera, each and all together, and what to do about it."""
+
+import statistics
+from collections.abc import Collection, Sequence
+
+from sfumato.capture.sfm.evidence import Link
+from sfumato.capture.sfm.result import PhotoRecord
+from sfumato.capture.sfm.survey import Look, Refused
+from sfumato.capture.sfm.watch import MORE
+
+__all__ = ["is_still", "judge", "verdict"]
+
+BLURRED = 0.33  # sharpness below which the finest two or three pixels hold nothing
+PLAIN = 0.03  # contrast below which a photo shows next to nothing
+FEW = 200  # features; a photo of something with texture has thousands
+ROOM = 500  # pixels of a photo for each feature that is asked of it, when it is too small for as many
+STILL = 0.002  # of the photo's width: a camera that moves less between photos shows no depth
+MOST = 0.5  # share of the photos that makes something the reason for all
+
+
+def judge(
+    looks: Sequence[Look],
+    refused: Sequence[Refused],
+    features: Sequence[int],
+    links: Sequence[Link],
+    registered: Collection[str],
+) -> list[PhotoRecord]:
+    """What became of every photo, in order of names. features, links: of `looks`, in its order."""
+    partners: list[list[Link]] = [[] for _ in looks]
+    for link in links:
+        for place in link.pair:
+            partners[place].append(link)
+    table = [PhotoRecord(one.name, 0, 0, 0, False, "cannot be read") for one in refused]
+    for look, count, shared in zip(looks, features, partners, strict=True):
+        why = "" if look.name in registered else _why(look, count, len(shared), bool(registered))
+        inliers = sum(link.inliers for link in shared)
+        table.append(PhotoRecord(look.name, count, len(shared), inliers, look.name in registered, why))
+    return sorted(table, key=lambda row: row.name)
+
+
+def _why(look: Look, features: int, shared: int, anything: bool) -> str:
+    if look.contrast < PLAIN or (
+        features < min(FEW, look.size[0] * look.size[1] // ROOM) and look.sharpness >= BLURRED
+    ):
+        return "no texture"
+    if look.sharpness < BLURRED:
+        return "blurred"
+    if not shared:
+        return "shares nothing with the others"
+    return "shares too little with the others" if anything else "no camera found"
+
+
+def is_still(looks: Sequence[Look], links: Sequence[Link]) -> bool:
+    """True when nearly all photos that share something show it in the same place: copies, or a camera that stood."""
+    if not links:
+        return False
+    moved = [link.shift / looks[link.pair[0]].size[0] for link in links]
+    return statistics.quantiles([0.0, *moved], n=10)[-1] < STILL if len(moved) > 1 else moved[0] < STILL
+
+
+def verdict(table: Sequence[PhotoRecord], still: bool) -> str:
+    """Why no cameras were found, as the second half of a sentence, and what to do."""
+    readable = [row for row in table if row.why != "cannot be read"]
+    share = {why: sum(row.why == why for row in readable) / max(len(readable), 1) for why in ("no texture", "blurred")}
+    if still:
+        return (
+            "the photos are copies of one, or the camera did not move, and depth is seen only from several places; "
+            "walk around what you photograph, a step between photos"
+        )
+    if share["no texture"] >= MOST:
+        return (
+            "most photos show too little texture for points to be found again; "
+            "put patterned things into view, and use more light"
+        )
+    if share["blurred"] >= MOST:
+        return "most photos are blurred; hold the camera still for each photo, use more light, and check the focus"
+    linked = sum(row.matched > 0 for row in readable)
+    if linked < MOST * len(readable):
+        return f"the photos do not overlap enough: {linked} of {len(readable)} share anything with another; {MORE}"
+    return (
+        f"{linked} of {len(readable)} photos share something with another, but no camera agrees with it (was the "
+        f"camera only turned, or did what it sees move?); {MORE}"
+    )

@@ -1,0 +1,118 @@
+"""SIFT features of photos, by pycolmap: photos and masks to keypoints and descriptors in its database."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from sfumato.capture.sfm.site import FeatureSettings, Site
+from sfumato.capture.sfm.watch import watched
+from sfumato.capture.undistort import load_pycolmap
+from sfumato.core.image import read_image
+
+__all__ = ["color", "find_features"]
+
+MANY = 10  # photos of one lens from which on its full distortion can be told from the photos
+NATIVE = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp")  # what pycolmap reads; the rest is converted for it
+
+
+def find_features(site: Site, settings: FeatureSettings, path: Path, database: Any) -> None:
+    """Write the features of all photos to the database at `path`, one camera for each group that shares one.
+
+    Where a photo has a mask, features on its dark parts are dropped.
+    """
+    folders = _folders(site)
+    asked, total = list(_extractions(site, folders)), len(site.looks)
+
+    def extract(token: Any) -> None:
+        for options in asked:
+            load_pycolmap().extract_features(
+                path, **options, extraction_options=_sift(settings), cancellation_token=token
+            )
+
+    watched(extract, database.num_images, lambda done: site.progress("finding features", done, total))
+    for image in database.read_all_images():
+        if image.name in folders.originals:
+            image.name = folders.originals[image.name]
+            database.update_image(image)
+
+
+def color(model: Any, site: Site) -> None:
+    """Give the points of a model the colors they have in the photos."""
+    model.extract_colors_for_all_images(site.photos)
+    for number, image in model.images.items():
+        changed = f"{image.name}.png"
+        if image.has_pose and (site.work / "converted" / changed).exists():
+            name, image.name = image.name, changed
+            model.extract_colors_for_image(number, site.work / "converted")  # of points that have none yet
+            image.name = name
+
+
+@dataclass(frozen=True)
+class _Folders:
+    """Where pycolmap finds photos and masks in forms that it reads."""
+
+    converted: Path
+    masks: Path | None
+    originals: dict[str, str]  # the names of converted photos -> their own
+
+
+def _folders(site: Site) -> _Folders:
+    """Convert the photos that pycolmap does not read, and write the masks as it wants them; once for a site."""
+    folder, masks = site.work / "converted", site.work / "masks"
+    originals = {f"{name}.png": name for name in site.names if not name.lower().endswith(NATIVE)}
+    for changed, name in originals.items():
+        if not (folder / changed).exists():
+            (folder / changed).parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(read_image(site.photos / name)[..., :3].contiguous().numpy()).save(
+                folder / changed, compress_level=1
+            )
+    changed_names = {name: changed for changed, name in originals.items()}
+    for look in site.looks:
+        if look.name in site.masks:
+            target = masks / f"{changed_names.get(look.name, look.name)}.png"
+            if not target.exists():
+                _write_mask(site.masks[look.name], target, look.size)
+    return _Folders(folder, masks if site.masks else None, originals)
+
+
+def _write_mask(source: Path, target: Path, size: tuple[int, int]) -> None:
+    shown = read_image(source)[..., :3].amax(dim=2) >= 128  # a JPEG's black is not quite black
+    target.parent.mkdir(parents=True, exist_ok=True)
+    picture = Image.fromarray(shown.numpy().astype(np.uint8) * 255)
+    picture.resize(size, Image.Resampling.NEAREST).save(target, compress_level=1)
+
+
+def _extractions(site: Site, folders: _Folders) -> Iterator[dict[str, Any]]:
+    """What pycolmap is asked: a call for each camera, but one for all the photos that share theirs with none."""
+    pycolmap = load_pycolmap()
+    changed = {name: new for new, name in folders.originals.items()}
+    groups: dict[tuple[object, ...], list[str]] = {}
+    for look in site.looks:
+        groups.setdefault((look.name in changed, *look.camera), []).append(changed.get(look.name, look.name))
+    alone: dict[bool, list[str]] = {}
+    for key, names in groups.items():
+        if len(names) == 1:
+            alone.setdefault(bool(key[0]), []).extend(names)
+    asked = [(bool(key[0]), names, pycolmap.CameraMode.SINGLE) for key, names in groups.items() if len(names) > 1]
+    asked += [(is_changed, names, pycolmap.CameraMode.PER_IMAGE) for is_changed, names in alone.items()]
+    for is_changed, names, mode in asked:
+        reader = pycolmap.ImageReaderOptions()
+        is_full = mode == pycolmap.CameraMode.SINGLE and len(names) >= MANY
+        reader.camera_model = "OPENCV" if is_full else "SIMPLE_RADIAL"
+        if folders.masks:
+            reader.mask_path = folders.masks
+        root = folders.converted if is_changed else site.photos
+        yield {"image_path": root, "image_names": names, "camera_mode": mode, "reader_options": reader}
+
+
+def _sift(settings: FeatureSettings) -> Any:
+    options = load_pycolmap().FeatureExtractionOptions()
+    options.max_image_size = settings.longest
+    options.sift.max_num_features = settings.count
+    options.sift.peak_threshold = settings.peak
+    options.sift.estimate_affine_shape = options.sift.domain_size_pooling = settings.thorough
+    return options
