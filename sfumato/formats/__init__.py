@@ -10,7 +10,10 @@ from sfumato.core.errors import InputError
 from sfumato.core.gaussians import Gaussians
 from sfumato.formats import ply
 
-__all__ = ["FORMATS", "Format", "read", "write"]
+__all__ = ["FORMATS", "Format", "origin_of", "read", "write"]
+
+_Origin = tuple[float, float, float]
+_ZERO = (0.0, 0.0, 0.0)
 
 
 class Format(Protocol):
@@ -21,7 +24,10 @@ class Format(Protocol):
     def read(self, path: Path) -> Gaussians:
         """The Gaussians in the file; InputError when they cannot be read."""
 
-    def write(self, path: Path, gaussians: Gaussians) -> None:
+    def origin_of(self, path: Path) -> _Origin:
+        """Where the file says that its zero is in the source's world; zero when it says nothing."""
+
+    def write(self, path: Path, gaussians: Gaussians, origin: _Origin) -> None:
         """Write the file whole or not at all; OSError when the place cannot be written."""
 
 
@@ -37,13 +43,24 @@ def read(path: Path | str) -> Gaussians:
     return _format_of("read", path).read(path)
 
 
-def write(path: Path | str, gaussians: Gaussians) -> None:
-    """Write Gaussians in the format of the suffix; the file appears whole or not at all.
+def origin_of(path: Path | str) -> _Origin:
+    """The `Scene.origin` that `write` was given, float64: add it to the means for the coordinates of the source.
 
-    Raises InputError when no format has the suffix, OSError when the place cannot be written.
+    Zero when the file says nothing. Raises InputError as `read` does.
     """
     path = Path(path)
-    _format_of("write", path).write(path, gaussians)
+    return _format_of("read", path).origin_of(path)
+
+
+def write(path: Path | str, gaussians: Gaussians, origin: _Origin = _ZERO) -> None:
+    """Write Gaussians in the format of the suffix; the file appears whole or not at all.
+
+    origin: of the scene they belong to, kept in the file; the means are written as they are, for in single precision
+    a place on a map would not be exact. Raises InputError when no format has the suffix, OSError when the place
+    cannot be written.
+    """
+    path = Path(path)
+    _format_of("write", path).write(path, gaussians, origin)
 
 
 def _format_of(verb: str, path: Path) -> Format:

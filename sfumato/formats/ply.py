@@ -12,11 +12,12 @@ from sfumato.core import sh as harmonics
 from sfumato.core.errors import InputError
 from sfumato.core.files import replacing
 from sfumato.core.gaussians import Gaussians
-from sfumato.formats.ply_table import Table, read_table
+from sfumato.formats.ply_table import Table, read_comments, read_table
 
-__all__ = ["SUFFIX", "read", "write"]
+__all__ = ["SUFFIX", "origin_of", "read", "write"]
 
 SUFFIX = ".ply"
+ORIGIN = "origin"
 FLAT = math.log(1e-6)  # log scale of the third axis of a disc, whose file has only two
 CHUNK = 1 << 16  # rows turned into bytes at a time
 
@@ -41,13 +42,33 @@ def read(path: Path) -> Gaussians:
     )
 
 
-def write(path: Path, gaussians: Gaussians) -> None:
+def origin_of(path: Path) -> tuple[float, float, float]:
+    """The three numbers of the header's line `comment origin X Y Z`; zero without one.
+
+    Raises InputError when the file is missing, or the line holds anything else.
+    """
+    words = next((words for words in read_comments(path) if words[:1] == [ORIGIN]), None)
+    if words is None:
+        return (0.0, 0.0, 0.0)
+    try:
+        x, y, z = (float(word) for word in words[1:])
+    except ValueError:
+        raise InputError(f"{path}: the comment {' '.join(words)!r} must hold three numbers") from None
+    if not all(math.isfinite(value) for value in (x, y, z)):
+        raise InputError(f"{path}: the comment {' '.join(words)!r} must hold finite numbers")
+    return (x, y, z)
+
+
+def write(path: Path, gaussians: Gaussians, origin: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> None:
     """Write binary little-endian float32 columns in the order of Kerbl et al. 2023, normals zero.
 
-    The file appears whole or not at all. Raises OSError when it cannot be written.
+    An origin that is not zero becomes the comment that `origin_of` reads, in all its digits. The file appears whole
+    or not at all. Raises OSError when it cannot be written.
     """
     names = _names(gaussians)
-    header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(gaussians)}"]
+    header = ["ply", "format binary_little_endian 1.0"]
+    header += [f"comment {ORIGIN} {' '.join(repr(float(value)) for value in origin)}"] if any(origin) else []
+    header += [f"element vertex {len(gaussians)}"]
     header += [f"property float {name}" for name in names] + ["end_header"]
     with replacing(path) as file:
         file.write(("\n".join(header) + "\n").encode("ascii"))

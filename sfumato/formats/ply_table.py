@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sfumato.core.errors import InputError
 
-__all__ = ["Table", "read_table"]
+__all__ = ["Table", "read_comments", "read_table"]
 
 TYPES = {  # name in the header -> numpy, both generations of names
     **dict.fromkeys(["char", "int8"], "i1"),
@@ -73,6 +73,26 @@ def read_table(path: Path) -> Table:
         raise InputError(f"{path} is not there") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def read_comments(path: Path) -> list[list[str]]:
+    """The words of every comment in the header of a PLY file. Raises InputError when the file is missing or no PLY."""
+    comments = []
+    try:
+        with path.open("rb") as file:
+            _read_header(path, file)
+            size = file.tell()
+            file.seek(0)
+            lines = file.read(size).decode("latin-1").splitlines()
+    except FileNotFoundError:
+        raise InputError(f"{path} is not there") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+    for line in lines:
+        words = line.split()
+        if words[:1] == ["comment"]:
+            comments.append(words[1:])
+    return comments
 
 
 def _read_header(path: Path, file: BinaryIO) -> tuple[str, list[_Element]]:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from sfumato.core.errors import InputError
 from sfumato.core.scene import Scene
-from sfumato.kernels.stages import Rates, RenderSettings
+from sfumato.kernels.stages import MOST_PAIRS, Rates, RenderSettings
 from sfumato.train.density import MCMC, Adaptive, Density
 
 __all__ = ["Coarse", "TrainConfig"]
@@ -65,6 +65,7 @@ class TrainConfig:
     others_from: float = 0.8  # ... falling from this time on; earlier costs short trainings up to 0.4 dB
     coarse: Coarse | None = None  # None: by the size of the photos, see `coarse_for`
     empty_weight: float = 0.1  # of the mean alpha where masks say that nothing is there
+    most_pairs: int = MOST_PAIRS  # of tile and splat in one picture; where it is passed, the largest Gaussians go
     time_from: float = 0.0  # the time before the first step: a whole training passes from 0 to 1
 
     def __post_init__(self) -> None:
@@ -125,7 +126,7 @@ class TrainConfig:
                 "coarse": None if coarse is None else Coarse(**coarse),
             }
             return cls(**made)
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(
                 f"this training configuration was not written by this version of sfumato: {error}"
             ) from None
@@ -140,7 +141,9 @@ class TrainConfig:
 
     def steps_for(self, scene: Scene) -> int:
         """How many steps to take: `steps`, or what the number of training photos asks for."""
-        return self.steps or max(1, round(self.patience * max(MIN_STEPS, EPOCHS * len(scene.train))))
+        return self.steps or max(
+            1, round((1 - self.time_from) * self.patience * max(MIN_STEPS, EPOCHS * len(scene.train)))
+        )
 
     def gaussians_for(self, scene: Scene) -> int:
         """The hard cap: `max_gaussians`, or as many as the steps can settle, since each has 59 numbers to learn."""
@@ -168,7 +171,13 @@ class TrainConfig:
 
     def settings_at(self, time: float, near: float) -> RenderSettings:
         """How pictures are rendered at a share of the training, from `near` world units on."""
-        return RenderSettings(sh_degree=self.sh_degree_at(time), near=near, depth=False, probe=self.density.probe)
+        return RenderSettings(
+            sh_degree=self.sh_degree_at(time),
+            near=near,
+            depth=False,
+            probe=self.density.probe,
+            most_pairs=self.most_pairs,
+        )
 
 
 def _frozen(value: Any) -> Any:

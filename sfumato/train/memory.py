@@ -35,7 +35,7 @@ READERS, READ_COPIES = 8, 3  # threads that load photos at most, and copies of a
 class Costs:
     """What a backend holds beside the tensors that are stored, in bytes."""
 
-    base: int  # the interpreter, torch, and the backend's kernels
+    base: int  # the interpreter, torch, the backend's kernels, and the libraries that read photos and cameras
     gaussian: int  # splats, their gradients, and what lies between them and the Gaussians
     pixel: int  # of a training step: the picture, its gradient, the windows of D-SSIM
     pixel_scored: int  # of an evaluation: the picture, the photo as floats, their difference in double precision
@@ -44,9 +44,9 @@ class Costs:
 
 COSTS = {
     # splats 56 and their gradients 44, records 64, places in lists 40, what the strategy counts 12
-    "cpu": Costs(base=380_000_000, gaussian=216, pixel=77, pixel_scored=150, pair=70),
+    "cpu": Costs(base=470_000_000, gaussian=216, pixel=77, pixel_scored=150, pair=70),
     # autograd holds every intermediate result: of each of a tile's 256 pixels for each pair
-    "reference": Costs(base=300_000_000, gaussian=3000, pixel=1300, pixel_scored=500, pair=20_000),
+    "reference": Costs(base=370_000_000, gaussian=3000, pixel=1300, pixel_scored=500, pair=20_000),
 }
 
 # Pairs per Gaussian: a splat s pixels wide touches (1 + s / 16)^2 tiles on average. However many there are, splats
@@ -160,9 +160,8 @@ def predict(demand: Demand) -> Prediction:
         "photos": _photos(demand),
         "Gaussians": stored * N,
         "moments": 2 * stored * N,
-        "average": stored * N,
         "gradients": costs.gaussian * N,
-        "edits": 3 * stored * N,  # Gaussians and moments once more while rows move
+        "edits": 3 * stored * N,  # Gaussians and moments once more while rows move; checkpoints need no more
         "pictures": round(max(costs.pixel * pixels, costs.pixel_scored * scored, loading)),
         "tile lists": costs.pair * pairs,
     }
@@ -209,10 +208,10 @@ def fit(demand: Demand, budget: int) -> Fitted:
         for attempt in (_held, _decoded_again, _streamed, _fewer_gaussians):
             if (chosen := attempt(smaller, budget)) is not None:
                 return _fitted(demand, chosen, factor, budget)
-    least = predict(_smallest(demand)).total
+    least = _smallest(demand)
     raise InputError(
-        f"training must have at least {say_bytes(least)} of memory here, with {FEWEST_GAUSSIANS:,} Gaussians and the"
-        f" smallest photos; got {say_bytes(budget)}: close other programs, or raise --memory"
+        f"training must have at least {say_bytes(predict(least).total)} of memory here, with {least.gaussians:,}"
+        f" Gaussians and the smallest photos; got {say_bytes(budget)}: close other programs, or raise --memory"
     )
 
 

@@ -8,14 +8,17 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
-from sfumato.core.errors import InputError
+from sfumato.core.camera import Camera
+from sfumato.core.errors import InputError, TileListError
 from sfumato.core.gaussians import Gaussians
 from sfumato.core.scene import Scene
 from sfumato.core.threads import one_torch_thread
 from sfumato.kernels.backends import load
-from sfumato.kernels.stages import Moments
+from sfumato.kernels.stages import Moments, RenderSettings, Splats, TileLists
+from sfumato.train.bounds import clamp_scales_, runaways
 from sfumato.train.config import TrainConfig
 from sfumato.train.density import Span
+from sfumato.train.edit import Edit
 from sfumato.train.initialize import initialize
 from sfumato.train.optimizer import Adam
 from sfumato.train.photos import Lesson, Photos
@@ -43,6 +46,7 @@ class Progressed:
     seconds: float  # since training began, without the time spent in on_step
     shown: Tensor | None = None  # (H, W, 1) 1 where the photo counts, 0 where its mask ignores it; None: everywhere
     state: Callable[[], TrainingState] | None = None  # for checkpoints; ask before the next step
+    earlier: int = 0  # steps of the trainings before this one
 
     @property
     def psnr(self) -> float:
@@ -72,9 +76,9 @@ def train(
 
     The same scene, config and machine give the same bits. on_step is called after every step. start: Gaussians to
     start from in place of the scene's points, or the state of an interrupted training of this scene and config, which
-    is gone on with as if it had not stopped. keep: bytes of photos to hold in memory; the rest is decoded again
-    and again; None: all. Raises InputError when the scene has no training photo or no point to start from,
-    BackendError when the backend cannot run here.
+    is gone on with, in its own tensors, as if it had not stopped. keep: bytes of photos to hold in memory; the rest
+    is decoded again and again; None: all. Raises InputError when the scene has no training photo or no point to start
+    from, BackendError when the backend cannot run here.
     """
     with one_torch_thread(), Training(scene, config or TrainConfig(), backend, start, keep) as training:
         while training.step < training.steps:
@@ -137,11 +141,8 @@ class Training:
         stages, config, time = self.stages, self.config, self.config.time_at(self.step, self.steps)
         lesson = self.photos.take(self.coarse.divisor(time))
         camera, settings = lesson.camera, config.settings_at(time, self.scene.near)
+        splats, tiles = self._listed(camera, settings)
         gaussians = self.gaussians.map(_leaf)
-
-        with torch.no_grad():  # autograd starts at the splats; the optimizer carries their gradients on
-            splats = stages.project(gaussians, camera, settings).leaves()
-        tiles = stages.bin(splats, camera.width, camera.height, settings)
         image, alpha, _ = stages.blend(splats, tiles, self.background, settings)
         loss = stages.photometric(_where_shown(image, lesson), lesson.photo, config.ssim_weight)
         if lesson.empty is not None:
@@ -154,13 +155,34 @@ class Training:
         seen = (splats, camera, settings)
         self.optimizer = self.optimizer.step(stages, gaussians, seen, rates, settings.sh_degree)
         self.gaussians = gaussians.detach()
+        clamp_scales_(self.gaussians, self.extent)
         self.step += 1
         if edit := self.strategy.edit(self.step, self.gaussians):
-            self.gaussians, self.optimizer = edit.gaussians, self.optimizer.follow(edit)
+            self._follow(edit)
         return Progressed(
             self.step, self.steps, loss.item(), image, lesson.photo, self.gaussians, self.watch.seconds, lesson.shown,
-            self.state,
+            self.state, self.earlier,
         )  # fmt: skip
+
+    def _listed(self, camera: Camera, settings: RenderSettings) -> tuple[Splats, TileLists]:
+        """Splats, where autograd starts: the optimizer carries their gradients on. And the tiles they touch.
+
+        Gaussians that fill so many tiles that the lists would be too long are removed, the largest first.
+        """
+        while True:
+            with torch.no_grad():
+                splats = self.stages.project(self.gaussians, camera, settings).leaves()
+            try:
+                return splats, self.stages.bin(splats, camera.width, camera.height, settings)
+            except TileListError:
+                gone = runaways(splats, camera.width, camera.height, settings.most_pairs)
+                if gone.all() or not gone.any():
+                    raise
+                staying = (~gone).nonzero()[:, 0]
+                self._follow(Edit(self.gaussians[staying], staying))
+
+    def _follow(self, edit: Edit) -> None:
+        self.gaussians, self.optimizer = edit.gaussians, self.optimizer.follow(edit)
 
 
 def _beginning(scene: Scene, config: TrainConfig, gaussians: Gaussians | None) -> TrainingState:

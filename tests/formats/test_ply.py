@@ -307,3 +307,22 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_nothing(tmp_path: Path) ->
         formats.write(tmp_path / "a.PLY", Broken())  # type: ignore[arg-type]
     assert (tmp_path / "a.PLY").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["a.PLY"]
+
+
+def test_the_origin_of_a_map_is_kept_in_all_its_digits(tmp_path: Path) -> None:
+    gaussians, path = Gaussians.empty(0), tmp_path / "a.ply"
+    origin = (448_262.123456789, -5_411_932.1, 1 / 3)
+    formats.write(path, gaussians, origin)
+    assert formats.origin_of(path) == origin
+    formats.write(path, gaussians)
+    assert formats.origin_of(path) == (0, 0, 0)
+    assert b"comment" not in path.read_bytes()
+
+
+@pytest.mark.parametrize("words", ["1 2", "1 2 three", "1 2 nan", ""])
+def test_an_origin_that_is_no_place_is_one_sentence(tmp_path: Path, words: str) -> None:
+    path = tmp_path / "a.ply"
+    formats.write(path, Gaussians.empty(0), (1.0, 2.0, 3.0))
+    path.write_bytes(path.read_bytes().replace(b"origin 1.0 2.0 3.0", f"origin {words}".encode()))
+    with pytest.raises(InputError, match=r"a\.ply: the comment 'origin.*' must hold"):
+        formats.origin_of(path)

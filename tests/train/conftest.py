@@ -22,6 +22,11 @@ def picture(gaussians: Gaussians, camera: Camera) -> torch.Tensor:
 
 @pytest.fixture(scope="session")
 def toy() -> Scene:
+    """A scene that is learned in a moment."""
+    return toy_scene()
+
+
+def toy_scene() -> Scene:
     """Six photos, 32x32, of 20 Gaussians from all around, and points near where they are, in other colors."""
     random = torch.Generator().manual_seed(0)
     truth = Gaussians(

@@ -1,5 +1,6 @@
 """The training loop on a toy scene, with the reference backend and with every other."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from sfumato.core.gaussians import Gaussians
 from sfumato.core.scene import Scene, View
 from sfumato.kernels.stages import Rates
 from sfumato.train import Progressed, TrainConfig, train
+from sfumato.train.bounds import LARGEST, SMALLEST
 from sfumato.train.config import Coarse
 from sfumato.train.density import MCMC, Adaptive, Density
 
@@ -128,3 +130,27 @@ def test_scenes_that_cannot_be_trained_are_refused(toy: Scene) -> None:
     nothing = replace(toy.points, xyz=torch.zeros(0, 3), rgb=torch.zeros(0, 3, dtype=torch.uint8))
     with pytest.raises(InputError, match="point"):
         train(replace(toy, points=nothing), SHORT, "reference")
+
+
+def test_gaussians_that_fill_too_many_tiles_go_the_largest_first(toy: Scene, fast_backend: str) -> None:
+    """32x32 pixels have 4 tiles: 20 Gaussians that cover the picture need 80 pairs, more than there may be."""
+    huge = TrainConfig(steps=3, density=Adaptive(scale=30.0, start_at=2.0), most_pairs=40, coarse=Coarse(0, 0))
+    counts: list[int] = []
+    train(toy, huge, fast_backend, lambda p: counts.append(len(p.gaussians)))
+    assert counts[0] == 10
+    roomy = replace(huge, most_pairs=80)
+    train(toy, roomy, fast_backend, lambda p: counts.append(len(p.gaussians)))
+    assert counts[-1] == 20
+
+
+def test_sizes_stay_within_bounds(toy: Scene) -> None:
+    wild = replace(SHORT, rates=Rates(0, 0, 50.0, 0, 0, 0))  # up to 50 in the logarithm a step
+    sizes: list[Gaussians] = []
+    train(toy, wild, "reference", lambda p: sizes.append(p.gaussians.map(torch.clone)))
+    largest = max(float(g.log_scales.max()) for g in sizes)
+    smallest = min(float(g.log_scales.min()) for g in sizes)
+    assert math.isclose(largest, math.log(LARGEST * toy.extent), rel_tol=1e-5) or largest < math.log(
+        LARGEST * toy.extent
+    )
+    assert smallest >= math.log(SMALLEST * toy.extent) - 1e-4
+    assert largest > 3 or smallest < -15  # it was wild indeed

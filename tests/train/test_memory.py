@@ -1,0 +1,164 @@
+"""Predicted memory and what is given up for a budget, with made-up numbers; one real training stays within its own."""
+
+from dataclasses import replace
+
+import pytest
+
+from sfumato.core.errors import BackendError, InputError
+from sfumato.core.limits import available_memory, taken_memory
+from sfumato.core.scene import Scene
+from sfumato.kernels.backends import NAMES
+from sfumato.kernels.stages import MOST_PAIRS
+from sfumato.train import TrainConfig
+from sfumato.train.memory import COSTS, FEWEST_GAUSSIANS, Demand, default_budget, demand_of, fit, predict
+
+PHOTO = (1000, 800)
+DEMAND = Demand(train=(PHOTO,) * 90, test=(PHOTO,) * 10, gaussians=100_000)
+
+
+def part(demand: Demand, name: str) -> int:
+    return predict(demand).parts[name]
+
+
+def test_parts_by_hand() -> None:
+    """Degree 3: 59 numbers of 4 bytes; twice that for the moments; photos of 3 bytes a pixel."""
+    prediction = predict(DEMAND)
+    assert prediction.parts["Gaussians"] == 100_000 * 59 * 4
+    assert prediction.parts["moments"] == 2 * 100_000 * 59 * 4
+    under_way = 3 * 800_000 * 8  # 4 decoded ahead, 2 copies with each of 2 threads
+    assert prediction.parts["photos"] == 3 * 800_000 * (100 + 90) + under_way
+    assert prediction.total == sum(prediction.parts.values())
+    assert prediction.table()[-1] == ("peak", prediction.total)
+    assert prediction.to_report()["predicted_peak_bytes"] == prediction.total
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("Gaussians", {"gaussians": 200_000}),
+        ("Gaussians", {"sh_degree": 4}),
+        ("edits", {"gaussians": 200_000}),
+        ("gradients", {"gaussians": 200_000}),
+        ("tile lists", {"gaussians": 200_000}),
+        ("tile lists", {"train": ((2000, 1600),)}),
+        ("pictures", {"train": ((8000, 6000),)}),
+        ("pictures", {"test": ((8000, 6000),)}),
+        ("pictures", {"downscale": 100.0}),
+        ("photos", {"train": (PHOTO,) * 91}),
+        ("Python, torch, kernels", {"taken": 2**40}),
+        ("gradients", {"backend": "reference"}),
+        ("tile lists", {"backend": "reference"}),
+    ],
+)
+def test_more_is_more(name: str, change: dict[str, object]) -> None:
+    assert part(replace(DEMAND, **change), name) > part(DEMAND, name)  # type: ignore[arg-type]
+
+
+def test_photos_that_are_not_held() -> None:
+    again, half = replace(DEMAND, in_views=False), replace(DEMAND, in_views=False, keep=100_000_000)
+    assert part(DEMAND, "photos") - part(again, "photos") == 3 * 800_000 * 100
+    assert part(half, "photos") == 100_000_000
+    assert part(replace(half, keep=0), "photos") == 3 * 800_000 * 8  # those under way are always there
+    assert part(replace(half, keep=10**12), "photos") == part(again, "photos")
+
+
+def test_lists_are_no_longer_than_every_gaussian_in_every_tile() -> None:
+    assert predict(replace(DEMAND, train=((16, 16),), gaussians=5)).pairs == 5
+    assert predict(replace(DEMAND, train=((3840, 2160),), gaussians=1)).pairs <= 240 * 135
+
+
+def test_every_backend_has_costs() -> None:
+    assert set(COSTS) == set(NAMES)
+    with pytest.raises(BackendError, match="no backend named 'gpux' has known costs"):
+        predict(replace(DEMAND, backend="gpux"))
+
+
+def test_demand_of_a_scene(toy: Scene) -> None:
+    """The cap from the sizes alone is the one that training uses."""
+    sizes = [(view.camera.width, view.camera.height) for view in toy.train]
+    demand = demand_of(sizes, config=TrainConfig(steps=1000, sh_degree=1))
+    assert demand.gaussians == TrainConfig(steps=1000).gaussians_for(toy)
+    assert (demand.train, demand.sh_degree, demand.backend) == (tuple(sizes), 1, "cpu")
+    assert demand.taken > 10e6
+    assert demand_of(sizes, config=TrainConfig(max_gaussians=77), backend="reference").gaussians == 77
+
+
+# ---- a budget
+
+
+def test_nothing_is_given_up_when_all_fits() -> None:
+    total = predict(DEMAND).total
+    fitted = fit(DEMAND, total)
+    assert (fitted.demand, fitted.smaller, fitted.said, fitted.keep_in_views) == (DEMAND, 1, (), None)
+    assert fitted.most_pairs == 2 * fitted.prediction.pairs  # twice the estimate, even without room to spare
+    assert fit(DEMAND, 10**15).most_pairs == MOST_PAIRS
+
+
+def test_photos_are_given_up_first() -> None:
+    """One byte too few: photos are decoded again; fewer still: some are held, as many as there is room for."""
+    fitted = fit(DEMAND, predict(DEMAND).total - 1)
+    assert (fitted.demand, fitted.keep_in_views) == (replace(DEMAND, in_views=False), 0)
+    assert [sentence.split(",")[0] for sentence in fitted.said] == ["photos are decoded again when their size changes"]
+    budget = predict(fitted.demand).total - 1_000_000
+    fitted = fit(DEMAND, budget)
+    assert fitted.prediction.total == budget
+    assert (fitted.demand.gaussians, fitted.smaller) == (100_000, 1)
+    assert len(fitted.said) == 1
+    assert "of them held" in fitted.said[0]
+
+
+def test_gaussians_are_given_up_second() -> None:
+    bare = predict(replace(DEMAND, in_views=False, keep=0)).total
+    assert fit(DEMAND, bare).demand.gaussians == 100_000
+    fitted = fit(DEMAND, bare - 30_000_000)
+    assert FEWEST_GAUSSIANS <= fitted.demand.gaussians < 100_000
+    assert fitted.smaller == 1
+    assert fitted.prediction.total <= bare - 30_000_000
+    one_more = replace(DEMAND, in_views=False, keep=0, gaussians=fitted.demand.gaussians + 1000)
+    assert predict(one_more).total > bare - 30_000_000
+    assert any(sentence.startswith(f"at most {fitted.demand.gaussians:,} Gaussians") for sentence in fitted.said)
+
+
+def test_size_is_given_up_third() -> None:
+    large = replace(DEMAND, train=((8000, 6000),) * 9, test=((8000, 6000),))
+    bare = predict(replace(large, in_views=False, keep=0, gaussians=FEWEST_GAUSSIANS)).total
+    assert fit(large, bare).smaller == 1
+    fitted = fit(large, bare - 1)
+    assert fitted.smaller == 2
+    assert fitted.demand.train[0] == (4000, 3000)
+    assert fitted.demand.gaussians == 100_000  # there is room again
+    assert "photos of at most 4000 x 3000 pixels instead of 8000 x 6000" in fitted.said[-1]
+
+
+@pytest.mark.parametrize("backend", NAMES)
+def test_whatever_the_budget_it_is_kept_or_refused(backend: str) -> None:
+    """More memory never gives less, and the prediction is always within it."""
+    demand = replace(DEMAND, backend=backend, train=((3000, 2000),) * 40)
+    before = (0.0, 0)
+    refused = 0
+    for budget in range(300_000_000, 4_000_000_000, 50_000_000):
+        try:
+            fitted = fit(demand, budget)
+        except InputError:
+            refused += 1
+            assert before == (0.0, 0)
+            continue
+        assert fitted.prediction.total <= budget
+        assert fitted.prediction == predict(fitted.demand)
+        now = (1 / fitted.smaller, fitted.demand.gaussians)
+        assert now >= before
+        before = now
+    assert refused > 0
+
+
+def test_refusal_says_what_is_needed() -> None:
+    needs = r"training must have at least \d+ MB of memory here.*; got 50 MB: close other programs, or raise --memory"
+    with pytest.raises(InputError, match=needs):
+        fit(DEMAND, 50_000_000)
+    with pytest.raises(InputError, match="with 500 Gaussians"):
+        fit(replace(DEMAND, gaussians=500), 50_000_000)
+
+
+def test_default_budget_is_most_of_what_is_free() -> None:
+    free, budget = available_memory(), default_budget()
+    assert budget - taken_memory() == pytest.approx(0.8 * free, rel=0.2)
