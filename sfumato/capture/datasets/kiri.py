@@ -1,0 +1,32 @@
+"""KIRI Engine's "camera pose" export: a nerfstudio dataset in the folder that its zip makes, to shots."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from sfumato.capture.datasets.common import load_object
+from sfumato.capture.nerf_json import read_transforms
+from sfumato.capture.shot import Capture
+from sfumato.core.errors import InputError
+from sfumato.core.progress import Progress, silent
+
+__all__ = ["find", "read"]
+
+
+def find(source: Path) -> Path | None:
+    """The only transforms.json in the sub-folders of a folder, or None: that of the folder itself is no news."""
+    if (source / "transforms.json").exists():
+        return None
+    found = [path for pattern in ("*/transforms.json", "*/*/transforms.json") for path in sorted(source.glob(pattern))]
+    found = [path for path in found if not path.relative_to(source).parts[0].startswith((".", "__MACOSX"))]
+    return found[0] if len(found) == 1 and found[0].is_file() else None
+
+
+def read(found: Path, source: Path, progress: Progress = silent) -> Capture:
+    """The shots of the export; their names begin with the folder. Raises InputError as `read_transforms` does."""
+    if not load_object(found).get("frames"):
+        raise InputError(f"{found} has no frames; export the camera poses again")
+    capture = read_transforms([found], progress)
+    folder = found.parent.relative_to(source)
+    shots = [replace(shot, name=(folder / shot.name).as_posix()) for shot in capture.shots]
+    protocol = {"frame": "local, arbitrary scale (KIRI Engine)", **capture.protocol}
+    return replace(capture, reader="kiri", shots=shots, protocol=protocol)
