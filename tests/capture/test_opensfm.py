@@ -278,6 +278,7 @@ def test_anything_anywhere(tmp_path_factory: pytest.TempPathFactory, data: st.Da
     survives(lambda: read(path, folder))
 
 
+@pytest.mark.filterwarnings("ignore::sfumato.core.errors.SfumatoWarning")  # of a photo whose name is nonsense
 @settings(max_examples=80, deadline=None, derandomize=True)
 @given(st.data())
 def test_anything_anywhere_in_a_report(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
