@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from ring import FLIP, NONSENSE, SIZE, photos, pinhole_pixels, points, same_poses, survives, truncations, viewmats
 
 from sfumato.capture.datasets.polycam import find, read
@@ -67,6 +68,58 @@ def test_points_land_where_their_formula_says(tmp_path: Path) -> None:
         assert (z < 0).all()
         theirs = np.stack([PARAMS[2] - PARAMS[0] * x / z, PARAMS[3] + PARAMS[1] * y / z], axis=1)
         np.testing.assert_allclose(pinhole_pixels(shot.lens, shot.viewmat, points()), theirs, atol=1e-6)
+
+
+def write_depth(root: Path, metres: float = 2.0, size: tuple[int, int] = (24, 18), trust: int = 255) -> None:
+    """Depth maps half as large as the photos, of a wall across the optical axis; the left half is unknown."""
+    for folder in ("depth", "confidence"):
+        (root / "keyframes" / folder).mkdir(exist_ok=True)
+    depth = np.full(size[::-1], round(metres * 1000), np.uint16)
+    depth[:, : size[0] // 2] = 0
+    confidence = np.full(size[::-1], trust, np.uint8)
+    confidence[0] = 54
+    for name in NAMES:
+        Image.fromarray(depth).save(root / "keyframes" / "depth" / f"{name}.png")
+        Image.fromarray(confidence).save(root / "keyframes" / "confidence" / f"{name}.png")
+
+
+def test_depth_becomes_points(tmp_path: Path) -> None:
+    """Every point is 2 m ahead of its camera, in the middle of the depth pixel it comes from, and has its color."""
+    write(tmp_path)
+    write_depth(tmp_path)
+    capture = whole(tmp_path)
+    assert capture.points is not None
+    assert capture.protocol["points"] == "depth maps (LiDAR)"
+    per_photo = 12 * 17  # the right half, without the first row
+    xyz, rgb = capture.points.xyz.numpy().reshape(6, per_photo, 3), capture.points.rgb.numpy()
+    for shot, points_there in zip(capture.shots, xyz, strict=True):
+        inside = points_there @ shot.viewmat[:3, :3].T + shot.viewmat[:3, 3]
+        np.testing.assert_allclose(inside[:, 2], 2, atol=1e-9)
+        pixels = pinhole_pixels(shot.lens, shot.viewmat, points_there) / 2  # of the depth map
+        x, y = np.meshgrid(np.arange(12, 24) + 0.5, np.arange(1, 18) + 0.5)
+        np.testing.assert_allclose(pixels, np.stack([x.ravel(), y.ravel()], axis=1), atol=1e-9)
+    photo = np.asarray(Image.open(capture.shots[0].path)).astype(float)
+    means = photo.reshape(18, 2, 24, 2, 3).mean((1, 3))[1:, 12:].reshape(-1, 3)
+    assert np.abs(rgb[:per_photo] - means).mean() < 20  # JPEG of noise; those of other pixels are 40 away
+
+
+def test_depth_too_far_away_or_damaged(tmp_path: Path) -> None:
+    write(tmp_path)
+    write_depth(tmp_path, metres=6)
+    assert whole(tmp_path).points is None
+    write_depth(tmp_path, trust=54)  # no pixel is sure: all are used
+    some = whole(tmp_path).points
+    assert some is not None
+    path = tmp_path / "keyframes" / "depth" / f"{NAMES[0]}.png"
+    for part in truncations(path, 5):
+        if part < 4:  # then only the end mark is missing
+            with pytest.warns(SfumatoWarning, match="1 depth maps cannot be read"):
+                fewer = whole(tmp_path).points
+            assert fewer is not None
+            assert len(fewer) == len(some) * 5 // 6
+    Image.fromarray(np.zeros((18, 24, 3), np.uint8)).save(path)
+    with pytest.warns(SfumatoWarning, match="1 depth maps cannot be read"):
+        whole(tmp_path)
 
 
 def test_corrected_cameras_come_first(tmp_path: Path) -> None:

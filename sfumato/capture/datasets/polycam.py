@@ -1,10 +1,12 @@
-"""Polycam's raw data (developer mode): a folder of photos and one JSON file per camera, to shots."""
+"""Polycam's raw data (developer mode): photos, a JSON file per camera and LiDAR depth, to shots and points."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from sfumato.capture.colmap import report_missing
 from sfumato.capture.datasets.common import OPENCV_FROM_OPENGL, load_object, number, size_of, viewmat_of
+from sfumato.capture.datasets.depth import DepthMap, points_of
 from sfumato.capture.photos import PhotoIndex
 from sfumato.capture.shot import Capture, Lens, Shot
 from sfumato.core.errors import InputError
@@ -33,7 +35,7 @@ def _is_camera(path: Path | None) -> bool:
 
 
 def read(found: Path, source: Path, progress: Progress = silent) -> Capture:
-    """The shots of a raw export; a camera and its photo have the same name.
+    """The shots of a raw export, and points from its depth maps; a camera, its photo and its depth have the same name.
 
     A camera is fx fy cx cy in pixels, and t_00 to t_23: world <- camera, row by row, in metres, with ARKit's axes
     (x right, y up, z back; the world's y is up). Photos that are missing are left out with one warning. Raises
@@ -60,7 +62,17 @@ def read(found: Path, source: Path, progress: Progress = silent) -> Capture:
         "frame": "metric, y up (ARKit)",
         "poses": "optimized by Polycam" if found.name.startswith("corrected") else "as tracked while capturing",
     }
-    return Capture("polycam", shots, None, protocol)
+    points = points_of(list(_depth_maps(found.parent, shots)), progress)
+    if points is not None:
+        protocol["points"] = "depth maps (LiDAR)"
+    return Capture("polycam", shots, points, protocol)
+
+
+def _depth_maps(root: Path, shots: list[Shot]) -> Iterator[DepthMap]:
+    for shot in shots:
+        depth, confidence = (root / folder / f"{shot.path.stem}.png" for folder in ("depth", "confidence"))
+        if depth.is_file():
+            yield DepthMap(shot, depth, confidence if confidence.is_file() else None)
 
 
 def _shot(path: Path, name: str, photo: Path) -> Shot:
