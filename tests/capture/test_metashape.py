@@ -201,6 +201,31 @@ def test_points_of_the_ring(tmp_path: Path) -> None:
         np.testing.assert_allclose(colmap_pixels(shot, points()), theirs, atol=1e-6)
 
 
+def write_cloud(path: Path, xyz: np.ndarray) -> None:
+    head = f"ply\nformat binary_little_endian 1.0\nelement vertex {len(xyz)}\n"
+    head += "".join(f"property double {axis}\n" for axis in "xyz") + "end_header\n"
+    path.write_bytes(head.encode() + xyz.astype("<f8").tobytes())
+
+
+def test_a_cloud_beside_it(tmp_path: Path) -> None:
+    write(tmp_path, document(chunk(sensor(**PLAIN), ring())))
+    write_cloud(tmp_path / "cloud.ply", points())
+    capture = whole(tmp_path)
+    assert capture.points is not None
+    np.testing.assert_array_equal(capture.points.xyz.numpy(), points())
+    assert capture.protocol["points"] == "point cloud of the dataset"
+    write_cloud(tmp_path / "another.ply", points())
+    assert whole(tmp_path).points is None  # which one?
+
+
+@pytest.mark.parametrize("elsewhere", [FAR, np.array([0, 0, 100.0])])
+def test_a_cloud_elsewhere(tmp_path: Path, elsewhere: np.ndarray) -> None:
+    write(tmp_path, document(chunk(sensor(**PLAIN), ring())))
+    write_cloud(tmp_path / "cloud.ply", points() + elsewhere)
+    with pytest.warns(SfumatoWarning, match="do not see the points of"):
+        assert whole(tmp_path).points is None
+
+
 def test_several_sensors_and_chunks(tmp_path: Path) -> None:
     identity = transform((1.0, np.eye(3), np.zeros(3)))
     poses = viewmats()
@@ -293,6 +318,15 @@ def test_sensors_that_are_refused(tmp_path: Path, sensors: str, message: str) ->
     write(tmp_path, document(chunk(sensors, ring())))
     with pytest.raises(InputError, match=message):
         read_folder(tmp_path)
+
+
+@pytest.mark.parametrize("key", ["f", "cx", "b1", "b2", "k1", "k3", "k4", "p1"])
+@pytest.mark.parametrize("value", [-1e300, -1e9, -1e-300, 0.0, 1e-300, 1e9, 1e300])
+@pytest.mark.parametrize("kind", ["frame", "fisheye"])
+def test_absurd_numbers(tmp_path: Path, kind: str, key: str, value: float) -> None:
+    values = {"f": 50.0, "k4": 0.01, key: value}
+    write(tmp_path, document(chunk(sensor(kind=kind, **values), camera(0, LABELS[0], viewmats()[0]))))
+    survives(lambda: read_folder(tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
-"""What readers of datasets share: JSON and numbers from files nobody checked, poses in conventions of others."""
+"""What readers of datasets share: numbers from files nobody checked, poses in conventions of others, clouds."""
 
 import json
 import math
+import re
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,12 +11,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sfumato.capture.shot import LARGEST
-from sfumato.core.errors import InputError
+from sfumato.capture.point_cloud import read_point_cloud
+from sfumato.capture.shot import LARGEST, Shot
+from sfumato.core.errors import InputError, SfumatoWarning
+from sfumato.core.scene import Points
 
-__all__ = ["OPENCV_FROM_OPENGL", "finite", "load_object", "number", "read_bytes", "size_of", "viewmat_of"]
+__all__ = [
+    "OPENCV_FROM_OPENGL",
+    "finite",
+    "load_object",
+    "number",
+    "points_beside",
+    "read_bytes",
+    "size_of",
+    "viewmat_of",
+]
 
 OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])  # x right, y up, z back to x right, y down, z forward
+_MOST_POINTS = 500_000  # of a cloud; more do not help the start of training
 _LARGEST_FILE = 512 << 20  # bytes; the cameras of a hundred thousand photos need less
 
 
@@ -87,8 +101,46 @@ def viewmat_of(named: str, rows: ArrayLike | Sequence[object], axes: NDArray[np.
     world_from_camera = np.vstack([pose[:3], [0, 0, 0, 1]]) @ axes
     u, scales, v = np.linalg.svd(world_from_camera[:3, :3])
     if scales[2] < 0.5 * scales[0] or scales[0] < 1e-6 or np.linalg.det(u @ v) < 0:
-        raise InputError(f"{named}: the pose must be a rotation and a position; its scales are {scales.round(3)}")
+        wrong = "it is mirrored" if np.linalg.det(u @ v) < 0 else f"its scales are {scales.round(3)}"
+        raise InputError(f"{named}: the pose must be a rotation and a position; {wrong}")
     viewmat = np.eye(4)
     viewmat[:3, :3] = (u @ v).T
     viewmat[:3, 3] = -viewmat[:3, :3] @ world_from_camera[:3, 3]
     return viewmat
+
+
+def points_beside(source: Path, shots: Sequence[Shot]) -> Points | None:
+    """The points of the one PLY cloud in a dataset's folder; None when there are none, or several.
+
+    Splats and meshes are passed over. A cloud that the cameras do not see, for it was exported in another system of
+    coordinates, is passed over with a warning (SfumatoWarning). Raises InputError when the file is damaged.
+    """
+    clouds = [path for path in sorted(source.glob("*.ply")) if _is_cloud(path)]
+    if len(clouds) != 1:
+        return None
+    points = read_point_cloud(clouds[0])
+    step = max(1, math.ceil(len(points) / _MOST_POINTS))
+    points = Points(points.xyz[::step], points.rgb[::step])
+    if not _seen(points, shots):
+        told = f"the cameras do not see the points of {clouds[0]}; export it in the cameras' system of coordinates"
+        warnings.warn(told, SfumatoWarning, stacklevel=3)
+        return None
+    return points
+
+
+def _is_cloud(path: Path) -> bool:
+    with path.open("rb") as file:
+        header = file.read(8192).partition(b"end_header")[0]
+    return b"f_dc_0" not in header and re.search(rb"element face [1-9]", header) is None
+
+
+def _seen(points: Points, shots: Sequence[Shot]) -> bool:
+    """True when half of some points are in the picture of some shot, distortion left aside."""
+    some = points.xyz.numpy()[:: max(1, len(points) // 500)]
+    seen = np.zeros(len(some), dtype=np.bool_)
+    for shot in shots[:: max(1, len(shots) // 50)]:
+        x, y, z = (some @ shot.viewmat[:3, :3].T + shot.viewmat[:3, 3]).T
+        (fx, fy), (cx, cy) = shot.lens.focals, shot.lens.center
+        across, down = fx * x + cx * z, fy * y + cy * z  # times the depth, which may be 0
+        seen |= (z > 0) & (across > 0) & (across < shot.lens.width * z) & (down > 0) & (down < shot.lens.height * z)
+    return bool(seen.any() and seen.mean() > 0.5)

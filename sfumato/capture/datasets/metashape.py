@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sfumato.capture.colmap import report_missing
-from sfumato.capture.datasets.common import finite, read_bytes, viewmat_of
+from sfumato.capture.datasets.common import finite, points_beside, read_bytes, viewmat_of
 from sfumato.capture.datasets.metashape_lens import lens_of
 from sfumato.capture.photos import PhotoIndex
 from sfumato.capture.shot import Capture, Lens, Shot
@@ -53,6 +53,8 @@ def _is_export(path: Path) -> bool:
 def read(found: Path, source: Path, progress: Progress = silent) -> Capture:
     """The shots of an export: all sensors, all enabled chunks, all components; disabled cameras are passed over.
 
+    Points come from the one .ply beside it, if there is one that the cameras see.
+
     A camera is 4 x 4 numbers, row by row: chunk <- camera with OpenCV's axes; its component or its chunk has a
     rotation, a translation and a scale from there to the world. Cameras without a pose, or whose photos are missing
     or cannot be told apart, are left out with a warning. Raises InputError when the file is damaged, nothing is
@@ -69,7 +71,10 @@ def read(found: Path, source: Path, progress: Progress = silent) -> Capture:
         warnings.warn(f"{found}: cameras are left out: {told}", SfumatoWarning, stacklevel=2)
     shots, missing = _shots(found, source, cameras, progress)
     protocol: dict[str, object] = {"registered": len(cameras), "missing_files": len(missing), **_frame(cameras[0])}
-    return Capture("metashape", shots, None, protocol)
+    points = points_beside(source, shots)
+    if points is not None:
+        protocol["points"] = "point cloud of the dataset"
+    return Capture("metashape", shots, points, protocol)
 
 
 class _NoDoctype(ElementTree.TreeBuilder):
