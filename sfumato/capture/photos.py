@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from sfumato.core.errors import InputError
+from sfumato.core.image import image_header, opened
 from sfumato.core.limits import usable_cores
 from sfumato.core.progress import Progress
 
@@ -28,7 +29,8 @@ __all__ = [
 ]
 
 MASK_FOLDER = re.compile(r"((images?|imgs?|photos?|rgb|input|frames?)[_-]?)?masks?([_-]?\d+)?", re.IGNORECASE)
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
+_EXTRA = (".heic", ".heif", ".hif", ".avif", ".exr")  # for which Pillow alone may not be enough
+PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", *_EXTRA)
 
 _T = TypeVar("_T")
 _Item = TypeVar("_Item")
@@ -72,16 +74,11 @@ def list_photos(folder: Path) -> list[str]:
 
 def read_header(path: Path) -> Header:
     """Size, transparency and lens of a photo without decoding it. Raises InputError when it is not an image."""
-    try:
-        with Image.open(path) as file:
-            has_alpha = "A" in file.getbands() or "transparency" in file.info
-            return Header(file.width, file.height, has_alpha, _lens_tags(file))
-    except FileNotFoundError:
-        raise InputError(f"{path} is not there") from None
-    except UnidentifiedImageError:
-        raise InputError(f"{path} is not an image that can be read here; remove it or replace it") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path} cannot be read as an image: {error}") from None
+    width, height, has_alpha = image_header(path)
+    lens: tuple[str, ...] = ()
+    with suppress(InputError), opened(path) as file:  # EXIF is what Pillow finds; the photo is good without it
+        lens = _lens_tags(file)
+    return Header(width, height, has_alpha, lens)
 
 
 def _lens_tags(file: Image.Image) -> tuple[str, ...]:

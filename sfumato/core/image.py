@@ -1,5 +1,7 @@
 """Images: files to uint8 tensors and back, area downscaling, compositing."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -8,34 +10,99 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from sfumato.core.errors import InputError
+from sfumato.core.linear import encode, exr_header, is_float_tiff, read_exr, read_float_tiff
+from sfumato.core.profile import to_srgb
 from sfumato.core.scene import EMPTY, IGNORED, SHOWN
 
-__all__ = ["RESIZE_FILTER", "composite", "planar", "read_image", "resize", "resize_mask", "to_uint8", "write_image"]
+__all__ = [
+    "RESIZE_FILTER",
+    "composite",
+    "image_header",
+    "opened",
+    "planar",
+    "read_image",
+    "resize",
+    "resize_mask",
+    "to_uint8",
+    "write_image",
+]
 
 _WRITABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
+_HEIF = (".heic", ".heif", ".hif")
+Image.MAX_IMAGE_PIXELS = 500_000_000  # phones take 200 million; Pillow's limit is for pictures from strangers
 RESIZE_FILTER = "area"  # the mean over the pixel's footprint: antialiased, never rings
 
 
 def read_image(path: Path) -> Tensor:
-    """(H, W, 3) or, when the file has transparency, (H, W, 4) uint8, as stored: EXIF orientation is not applied.
+    """(H, W, 3) or, when the file has transparency, (H, W, 4) uint8 sRGB.
 
-    Raises InputError when the file is missing, truncated or not an image.
+    EXIF orientation is not applied. An embedded color profile is; 16 bits are scaled to 8; EXR and TIFF of floats are
+    taken as linear light. Raises InputError when the file is missing, truncated or not an image, or needs a reader that
+    is not installed.
     """
+    if path.suffix.lower() == ".exr":
+        return torch.from_numpy(read_exr(path))
+    if _is_float_tiff(path):
+        return torch.from_numpy(read_float_tiff(path))
+    with opened(path) as file:
+        if file.mode.startswith("I"):  # 16-bit gray, which convert() would clip at 255 instead of scaling
+            gray = (np.array(file) / 257 + 0.5).clip(0, 255).astype(np.uint8)
+        elif file.mode == "F":
+            gray = encode(np.array(file)[..., None])[..., 0]
+        else:
+            return torch.from_numpy(np.array(to_srgb(file)))
+    return torch.from_numpy(np.repeat(gray[..., None], 3, axis=2))
+
+
+def image_header(path: Path) -> tuple[int, int, bool]:
+    """Width, height and whether there is transparency. Raises InputError as `read_image` does."""
+    if path.suffix.lower() == ".exr":
+        return exr_header(path)
+    if _is_float_tiff(path):
+        height, width, colors = read_float_tiff(path).shape
+        return width, height, colors == 4
+    with opened(path) as file:
+        return file.width, file.height, "A" in file.getbands() or "transparency" in file.info
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Image.Image]:
+    """The file in Pillow's hands. Raises InputError for what Pillow raises, here or inside the block."""
+    if path.suffix.lower() in _HEIF:
+        _register_heif(path)
     try:
         with Image.open(path) as file:
-            has_alpha = "A" in file.getbands() or "transparency" in file.info
-            if file.mode.startswith("I"):  # 16-bit gray, which convert() would clip at 255 instead of scaling
-                gray = (np.array(file) / 257 + 0.5).clip(0, 255).astype(np.uint8)
-                pixels = np.repeat(gray[..., None], 3, axis=2)
-            else:
-                pixels = np.array(file.convert("RGBA" if has_alpha else "RGB"))
+            yield file
     except FileNotFoundError:
         raise InputError(f"{path} is not there") from None
     except UnidentifiedImageError:
         raise InputError(f"{path} is not an image that can be read here") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError(f"{path} cannot be read as an image: {error}") from None
-    return torch.from_numpy(pixels)
+
+
+def _is_float_tiff(path: Path) -> bool:
+    """True for a TIFF of floats that Pillow does not know."""
+    if path.suffix.lower() not in (".tif", ".tiff"):
+        return False
+    try:
+        Image.open(path).close()
+    except UnidentifiedImageError:
+        return is_float_tiff(path)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        pass  # said when it is read
+    return False
+
+
+def _register_heif(path: Path) -> None:
+    """Teach Pillow the photos of phones."""
+    try:
+        import pillow_heif
+    except ImportError:
+        raise InputError(
+            f"{path} is a HEIF photo, whose reader is not installed: pip install 'sfumato[heic]', or convert it to JPEG"
+        ) from None
+    pillow_heif.register_heif_opener()
 
 
 def write_image(path: Path, image: Tensor, quality: int = 92) -> None:
