@@ -19,6 +19,7 @@ from sfumato.core.scene import Points
 __all__ = [
     "OPENCV_FROM_OPENGL",
     "finite",
+    "head_of",
     "load_object",
     "number",
     "points_beside",
@@ -43,6 +44,15 @@ def read_bytes(path: Path) -> bytes:
     if not data.strip():
         raise InputError(f"{path} is empty; export or copy it again")
     return data
+
+
+def head_of(path: Path, length: int = 1 << 16) -> bytes:
+    """The first bytes of a file, to see what it is; none when it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(length)
+    except OSError:
+        return b""
 
 
 def load_object(path: Path) -> dict[str, Any]:
@@ -129,8 +139,7 @@ def points_beside(source: Path, shots: Sequence[Shot]) -> Points | None:
 
 
 def _is_cloud(path: Path) -> bool:
-    with path.open("rb") as file:
-        header = file.read(8192).partition(b"end_header")[0]
+    header = head_of(path).partition(b"end_header")[0]
     return b"f_dc_0" not in header and re.search(rb"element face [1-9]", header) is None
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sfumato.capture.colmap import report_missing
-from sfumato.capture.datasets.common import finite, points_beside, read_bytes, viewmat_of
+from sfumato.capture.datasets.common import finite, head_of, points_beside, read_bytes, viewmat_of
 from sfumato.capture.datasets.metashape_lens import lens_of
 from sfumato.capture.photos import PhotoIndex
 from sfumato.capture.shot import Capture, Lens, Shot
@@ -22,7 +22,6 @@ from sfumato.core.progress import Progress, silent
 __all__ = ["find", "read"]
 
 _PHOTO_PLACES = ("images", "photos", "input", "rgb", ".")
-_HEAD = 1 << 16  # bytes in which an export says what it is
 _SHARED = "shared"  # the world that every transform leads to
 
 
@@ -45,8 +44,7 @@ def find(source: Path) -> Path | None:
 
 
 def _is_export(path: Path) -> bool:
-    with path.open("rb") as file:
-        head = file.read(_HEAD)
+    head = head_of(path)
     return all(tag in head for tag in (b"<document", b"<chunk", b"<sensors"))
 
 

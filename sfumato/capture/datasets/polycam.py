@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sfumato.capture.colmap import report_missing
-from sfumato.capture.datasets.common import OPENCV_FROM_OPENGL, load_object, number, size_of, viewmat_of
+from sfumato.capture.datasets.common import OPENCV_FROM_OPENGL, head_of, load_object, number, size_of, viewmat_of
 from sfumato.capture.datasets.depth import DepthMap, points_of
 from sfumato.capture.photos import PhotoIndex
 from sfumato.capture.shot import Capture, Lens, Shot
@@ -22,16 +22,14 @@ def find(source: Path) -> Path | None:
     """The folder of the cameras in a raw export, or None; the export or its keyframes folder may be given."""
     for root in (source / "keyframes", source):
         for cameras, photos in _PLACES:
-            if (root / photos).is_dir() and _is_camera(next(iter(sorted((root / cameras).glob("*.json"))), None)):
+            files = sorted((root / cameras).glob("*.json"))
+            if (root / photos).is_dir() and any(map(_is_camera, files[:3])):  # one may be damaged
                 return root / cameras
     return None
 
 
-def _is_camera(path: Path | None) -> bool:
-    if path is None:
-        return False
-    with path.open("rb") as file:
-        return b'"t_00"' in file.read(1 << 16)
+def _is_camera(path: Path) -> bool:
+    return b'"t_00"' in head_of(path)
 
 
 def read(found: Path, source: Path, progress: Progress = silent) -> Capture:

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from sfumato.capture.colmap import report_missing
-from sfumato.capture.datasets.common import OPENCV_FROM_OPENGL, finite, load_object, size_of, viewmat_of
+from sfumato.capture.datasets.common import OPENCV_FROM_OPENGL, finite, head_of, load_object, size_of, viewmat_of
 from sfumato.capture.photos import PhotoIndex, list_photos, read_header
 from sfumato.capture.shot import Capture, Lens, Shot
 from sfumato.core.errors import InputError, SfumatoWarning
@@ -20,20 +20,22 @@ __all__ = ["find", "read"]
 
 _METADATA = ("metadata.json", "metadata")  # of an export, of a recording
 _PHOTO_PLACES = ("rgb", "rgbd")
+_NAMES = (b'"poses"', b'"perFrameIntrinsicCoeffs"', b'"frameTimestamps"', b'"initPose"', b'"K"')
 
 
 def find(source: Path) -> Path | None:
     """The metadata of an export or a recording, or None."""
     for root in (source, source / "EXR_RGBD"):
         for path in (root / name for name in _METADATA):
-            if path.is_file() and _photo_folder(path) is not None and _names_poses(path):
+            if path.is_file() and _photo_folder(path) is not None and _is_metadata(path):
                 return path
     return None
 
 
-def _names_poses(path: Path) -> bool:
-    data = path.read_bytes()
-    return b'"poses"' in data or b'"perFrameIntrinsicCoeffs"' in data
+def _is_metadata(path: Path) -> bool:
+    """True when a file has a name that only this app uses: the order of names is not fixed, and poses may be long."""
+    head = head_of(path, 64 << 20)
+    return any(name in head for name in _NAMES)
 
 
 def _photo_folder(metadata: Path) -> Path | None:
