@@ -157,7 +157,10 @@ def test_splits_of_nerfstudio(tmp_path: Path, transforms: Write, photo: Callable
         ("[]", "must hold an object"),
         ('{"frames": []}', "list of frames"),
         ('{"frames": [{"file_path": "a.png"}], "fl_x": 5}', "transform_matrix of a.png is missing"),
-        ('{"frames": [{"file_path": "a.png", "transform_matrix": [[1, 0], [0, 1]]}], "fl_x": 5}', "must be 4 x 4"),
+        (
+            '{"frames": [{"file_path": "a.png", "transform_matrix": [[1, 0], [0, 1]]}], "fl_x": 5}',
+            "must be 3 x 4 or 4 x 4",
+        ),
     ],
 )
 def test_bad_files_are_one_sentence(tmp_path: Path, photo: Callable[..., object], text: str, sentence: str) -> None:
@@ -173,9 +176,10 @@ def test_bad_files_are_one_sentence(tmp_path: Path, photo: Callable[..., object]
         ({}, "no focal length"),
         ({"fl_x": "wide"}, "fl_x must be a finite number"),
         ({"fl_x": -3}, "above 0"),
-        ({"fl_x": 50, "k1": 0.1, "k4": 0.1}, "undistort it first"),
-        ({"fl_x": 50, "camera_model": "EQUIRECTANGULAR"}, "cannot be read yet"),
-        ({"fl_x": 50, "transform_matrix": np.diag([-1.0, 1, 1, 1]).tolist()}, "determinant"),
+        ({"fl_x": 50, "camera_model": "FISHEYE624"}, "undistort its photos first"),
+        ({"camera_angle_x": 3.2}, "camera_angle_x must be the angle of a lens"),
+        ({"fl_x": 50, "camera_model": "EQUIRECTANGULAR"}, "is a panorama .*cut it into perspective views"),
+        ({"fl_x": 50, "transform_matrix": np.diag([-1.0, 1, 1, 1]).tolist()}, "it is mirrored"),
     ],
 )
 def test_bad_frames_are_one_sentence(
