@@ -36,6 +36,8 @@ LATE = 1.0  # seconds by which pictures may end before the video says it does; s
 FEWEST = 3  # frames that structure from motion needs
 VERSION = 1  # changes whenever other frames would be chosen
 _RECORD = "frames.json"
+_NAMES = "frame_*.jpg"
+_COVER = 0x400  # of a stream's disposition: the picture on the sleeve of a record
 _MOVE = "film while walking around the subject"
 
 
@@ -88,7 +90,12 @@ def _recall(folder: Path, mark: str) -> dict[str, Any] | None:
 
 
 def _check_free(folder: Path) -> None:
-    if folder.exists() and not (folder / _RECORD).exists() and (not folder.is_dir() or any(folder.iterdir())):
+    """Refuse to replace anything but frames made here, or nothing."""
+    if not folder.exists():
+        return
+    files = list(folder.iterdir()) if folder.is_dir() else [folder]
+    ours = [path for path in files if path.name == _RECORD or ((folder / _RECORD).exists() and path.match(_NAMES))]
+    if len(ours) < len(files):
         raise InputError(f"{folder} holds files that were not made here; choose another folder for the frames")
 
 
@@ -161,7 +168,7 @@ class _Film:
 
         try:
             container = av.open(str(self.video.resolve()))
-        except (av.FFmpegError, OSError, ValueError) as error:
+        except _errors() as error:
             raise InputError(
                 f"{self.video} cannot be opened as a video ({_reason(error)}); "
                 "if recording or copying it broke off, copy it again or repair it with the program that made it"
@@ -172,7 +179,7 @@ class _Film:
             for packet in self._packets(container, stream):
                 try:
                     decoded = packet.decode()
-                except (av.FFmpegError, ValueError):
+                except _errors():
                     self.damaged += 1
                     continue
                 for frame in decoded:
@@ -183,7 +190,8 @@ class _Film:
     def _stream(self, container: Any) -> Any:
         """The stream of pictures, with what the file says about it noted."""
         stream = container.streams.best("video")
-        if stream is None or "attached_pic" in str(getattr(stream, "disposition", "")):  # the cover of a record
+        disposition = getattr(stream, "disposition", None)  # older PyAV does not tell
+        if stream is None or getattr(disposition, "value", 0) & _COVER:
             kind = "holds sound only" if container.streams.audio else "holds no pictures"
             raise InputError(f"{self.video} {kind}; give a video")
         stream.thread_type = "AUTO"
@@ -201,18 +209,23 @@ class _Film:
 
     def _packets(self, container: Any, stream: Any) -> Iterator[Any]:
         """Packets until the end, or until the file cannot be read any further."""
-        import av
-
         packets = container.demux(stream)
         while True:
             try:
                 packet = next(packets)
             except StopIteration:
                 return
-            except (av.FFmpegError, OSError, ValueError) as error:
+            except _errors() as error:
                 self.broken = _reason(error)
                 return
             yield packet
+
+
+def _errors() -> tuple[type[Exception], ...]:
+    """What PyAV raises when data is not as it should be."""
+    import av
+
+    return av.FFmpegError, OSError, ValueError
 
 
 def _reason(error: BaseException) -> str:
@@ -261,7 +274,11 @@ def _look(film: _Film, progress: Progress, spacing: float) -> _Seen:
             continue
         if seen.times and seconds - seen.times[-1] < spacing - 1e-4:
             continue
-        small = gray(frame, LOOK)
+        try:
+            small = gray(frame, LOOK)
+        except _errors():
+            film.damaged += 1
+            continue
         seen.places.append(place)
         seen.times.append(seconds)
         seen.travel.append(travel.add(_halved(small)))
@@ -289,9 +306,10 @@ def _missing(film: _Film, seen: _Seen) -> Iterator[str]:
         why = f" ({film.broken})" if film.broken else ""
         yield f"{film.video} breaks off{why}: the first {seen.seconds:.1f}{of} s could be used"
     if film.damaged > breaks_off:  # the piece at which it breaks off is half a piece
-        yield f"{film.video}: {film.damaged} damaged pieces were passed over"
+        yield f"damaged pieces of {film.video} that were passed over: {film.damaged}"
     if seen.other:
-        yield f"{film.video}: {seen.other} frames that are not {seen.size[0]}x{seen.size[1]} as the first were left out"
+        size = f"{seen.size[0]}x{seen.size[1]}"
+        yield f"frames of {film.video} that were left out because they are not {size} as the first: {seen.other}"
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """Videos made here, frame by frame, to photos: which frames, which way up, in which colors, what is refused."""
 
+import io
 import json
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -19,7 +20,7 @@ from sfumato.capture.windows import Travel, choose, frame_count, sharpness
 from sfumato.core.errors import InputError, SfumatoWarning
 
 WIDTH, HEIGHT = 320, 180
-Pixels = np.ndarray
+Pixels = np.ndarray[Any, np.dtype[Any]]
 
 
 def wall(seed: int, width: int = 1200, height: int = HEIGHT) -> Pixels:
@@ -44,7 +45,7 @@ def blurred(picture: Pixels, radius: float = 3) -> Pixels:
 
 def film(
     path: Path,
-    pictures: Sequence[Pixels],
+    pictures: Sequence[Any],
     codec: str = "mpeg4",
     rate: int = 30,
     times: Sequence[float] | None = None,
@@ -67,7 +68,7 @@ def film(
         if shown:
             shown(stream)
         for number, picture in enumerate(pictures):
-            frame = picture
+            frame: Any = picture
             if isinstance(picture, np.ndarray):
                 frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
             if times is not None:
@@ -111,7 +112,8 @@ def test_walk(tmp_path: Path) -> None:
     assert [told[0][0], told[-1]] == ["looking at the video", ("writing frames", len(names), len(names))]
     assert all(0 <= done <= total for _, done, total in told)
     with Image.open(tmp_path / "f" / names[0]) as file:
-        assert file.layer[0][1:3] == file.layer[1][1:3] == (1, 1)  # 4:4:4
+        layers = file.layer  # type: ignore[attr-defined]
+        assert layers[0][1:3] == layers[1][1:3] == (1, 1)  # 4:4:4
 
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "f").iterdir()}
     again: list[str] = []
@@ -148,26 +150,28 @@ def test_containers(tmp_path: Path, suffix: str, codec: str, capfd: pytest.Captu
     assert capfd.readouterr() == ("", "")
 
 
-def shown_as(picture: Pixels, turns: int, mirrored: bool) -> Pixels:
-    """Turned clockwise by quarters, then mirrored left to right."""
-    turned = np.rot90(picture, -turns)
-    return turned[:, ::-1] if mirrored else turned
+def with_matrix(video: Path, a: int, b: int, c: int, d: int) -> Path:
+    """Write the display matrix of an MP4, ISO/IEC 14496-12 8.3.2: shown x = a x + c y, shown y = b x + d y."""
+    data = bytearray(video.read_bytes())
+    place = data.index(b"tkhd") + 4 + 40
+    matrix = np.array([a, b, 0, c, d, 0, 0, 0, 16384]) * 65536  # the last one has 30 bits after the point, not 16
+    data[place : place + 36] = matrix.astype(">i4").tobytes()
+    video.write_bytes(data)
+    return video
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
 @pytest.mark.parametrize("turns", [0, 1, 2, 3])
 def test_rotation(tmp_path: Path, turns: int, mirrored: bool) -> None:
-    """Every display matrix; ffmpeg's counts counterclockwise."""
+    """Every display matrix: turned clockwise by quarters, then mirrored left to right."""
     pictures = pan(np.arange(30) * 5)
-    video = film(
-        tmp_path / "turned.mp4",
-        pictures,
-        shown=lambda stream: stream.set_display_rotation(-90 * turns, hflip=mirrored),
-    )
+    a, b, c, d = [(1, 0, 0, 1), (0, 1, -1, 0), (-1, 0, 0, -1), (0, -1, 1, 0)][turns]
+    flip = -1 if mirrored else 1
+    video = with_matrix(film(tmp_path / "turned.mp4", pictures), flip * a, b, flip * c, d)
     notes: list[str] = []
     names = extract_frames(video, tmp_path / "f", 5, note=notes.append)
     place = round(seconds_of(tmp_path / "f")[2] * 30)
-    got, expected = photo(tmp_path / "f" / names[2]), shown_as(pictures[place], turns, mirrored)
+    got, expected = photo(tmp_path / "f" / names[2]), np.rot90(pictures[place], -turns)[:, ::flip]
     assert got.shape == expected.shape
     assert np.abs(got - expected).mean() < 6
     size = f"{got.shape[1]}x{got.shape[0]}"
@@ -336,7 +340,7 @@ def test_hdr(tmp_path: Path, transfer: int, gray: float, white: float) -> None:
     names = extract_frames(video, tmp_path / "f", 3)
     place = round(seconds_of(tmp_path / "f")[1] * 30)
     expected = np.asarray(Image.fromarray(pictures[place]).filter(table)).astype(int)
-    assert np.abs(photo(tmp_path / "f" / names[1]) - expected).mean() < 2.5
+    assert np.abs(photo(tmp_path / "f" / names[1]) - expected).mean() < 4
 
 
 def test_wide_colors() -> None:
@@ -381,6 +385,27 @@ def test_sound_only(tmp_path: Path) -> None:
     assert "holds sound only" in refused(path, tmp_path / "f")
 
 
+def test_record_with_a_cover(tmp_path: Path) -> None:
+    """The picture on a record's sleeve is no video."""
+    cover = io.BytesIO()
+    Image.fromarray(wall(1)).save(cover, "JPEG")
+    picture = b"\0image/jpeg\0\x03\0" + cover.getvalue()
+    apic = b"APIC" + len(picture).to_bytes(4, "big") + b"\0\0" + picture
+    size = bytes((len(apic) >> shift) & 127 for shift in (21, 14, 7, 0))  # ID3 leaves the highest bit of a byte free
+    sound = io.BytesIO()
+    with av.open(sound, "w", format="mp3") as file:
+        stream = file.add_stream("libmp3lame", rate=44100)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 44100), dtype=np.int16), format="s16p", layout="mono")
+        frame.rate = 44100
+        file.mux(stream.encode(frame))
+        file.mux(stream.encode())
+    path = tmp_path / "record.mp4"
+    path.write_bytes(b"ID3\x03\0\0" + size + apic + sound.getvalue())
+    with av.open(str(path)) as file:
+        assert len(file.streams.video) == 1
+    assert "holds sound only" in refused(path, tmp_path / "f")
+
+
 def test_too_little(tmp_path: Path) -> None:
     one, five = film(tmp_path / "one.mp4", pan([0])), film(tmp_path / "five.mp4", pan(np.arange(5) * 9))
     assert "has 1 frames" in refused(one, tmp_path / "f")
@@ -418,15 +443,18 @@ def test_video_without_its_index(tmp_path: Path) -> None:
     assert "broke off" in refused(video, tmp_path / "f")
 
 
-@pytest.mark.parametrize("part", range(1, 20, 2))
-def test_every_truncation_is_an_error_or_used(tmp_path: Path, part: int) -> None:
+def test_every_truncation_is_an_error_or_used(tmp_path: Path) -> None:
     whole = film(tmp_path / "whole.mkv", pan(np.arange(40) * 5)).read_bytes()
-    video = tmp_path / "cut.mkv"
-    video.write_bytes(whole[: len(whole) * part // 20])
-    with warnings.catch_warnings(), suppress(InputError):
-        warnings.simplefilter("ignore", SfumatoWarning)
-        names = extract_frames(video, tmp_path / "f")
-        assert all(photo(tmp_path / "f" / name).shape == (HEIGHT, WIDTH, 3) for name in names)
+    used = 0
+    for part in range(20):
+        video, folder = tmp_path / f"{part}.mkv", tmp_path / f"{part}"
+        video.write_bytes(whole[: len(whole) * part // 20])
+        with warnings.catch_warnings(), suppress(InputError):
+            warnings.simplefilter("ignore", SfumatoWarning)
+            names = extract_frames(video, folder)
+            assert all(photo(folder / name).shape == (HEIGHT, WIDTH, 3) for name in names)
+            used += 1
+    assert used >= 10
 
 
 def test_damage_in_the_middle(tmp_path: Path, seed: int) -> None:
@@ -437,7 +465,7 @@ def test_damage_in_the_middle(tmp_path: Path, seed: int) -> None:
     whole[start : start + 3000] = np.random.default_rng(seed).bytes(3000)
     video = tmp_path / "damaged.mp4"
     video.write_bytes(whole)
-    with pytest.warns(SfumatoWarning, match="damaged pieces were passed over"):
+    with pytest.warns(SfumatoWarning, match="damaged pieces of .* passed over: [1-9]"):
         names = extract_frames(video, tmp_path / "f")
     assert len(names) >= 20
     assert seconds_of(tmp_path / "f")[-1] > 3.7
