@@ -37,7 +37,8 @@ class Developer:
 
     downscale: photos become 1/downscale as wide and high, by the mean over each new pixel's footprint.
     background: [0, 1] RGB that transparent photos are laid over.
-    store: folder where results of undistortion are kept, at their final size, losslessly.
+    store: folder where what is slow to make again is kept at its final size, losslessly: undistorted photos, and, of
+        photos that views do not hold, all but JPEGs at their full size.
     masks: what the black pixels of a mask mean: "ignore" (nothing is known there) or "empty" (nothing is there, so
         the background is shown and alpha must be 0). "off" neither looks at masks nor at alpha channels.
     invert_masks: white is masked instead.
@@ -86,11 +87,14 @@ class Developer:
         lens = pinhole_of(shot.lens)
         width, height = self._size(lens)
         camera = shot.camera(lens).resized(width, height).to(torch.float32)
-        picture = self._picture(shot, width, height)  # also when it is not held: broken photos are found now
+        decode = self._expose
+        if not shot.lens.is_pinhole or not (held or _is_quick(shot, width)):
+            decode = self._recall_or_expose
+        picture = decode(shot, width, height)  # also when it is not held: broken photos are found now
         if picture.mask is not None and (picture.mask == IGNORED).all():
             self._unseen.append(shot.name)
-        photo = partial(self._picture, shot, width, height)
-        return View(shot.name, camera, picture if held else photo, shot.split or "train")
+        photo = picture if held else partial(decode, shot, width, height)
+        return View(shot.name, camera, photo, shot.split or "train")
 
     def mask_rule(self, shots: Sequence[Shot]) -> str:
         """What was done with masks, in words for the report."""
@@ -103,9 +107,6 @@ class Developer:
     def _size(self, lens: Lens) -> tuple[int, int]:
         width, height = (max(1, round(side / self.downscale)) for side in (lens.width, lens.height))
         return width, height
-
-    def _picture(self, shot: Shot, width: int, height: int) -> Picture:
-        return (self._expose if shot.lens.is_pinhole else self._straight)(shot, width, height)
 
     def _expose(self, shot: Shot, width: int, height: int) -> Picture:
         try:
@@ -134,8 +135,8 @@ class Developer:
             mask[masked] = EMPTY if self.masks == "empty" else IGNORED
         return mask
 
-    def _straight(self, shot: Shot, width: int, height: int) -> Picture:
-        """The undistorted photo, from the store when it is there."""
+    def _recall_or_expose(self, shot: Shot, width: int, height: int) -> Picture:
+        """The picture, from the store when it is there."""
         files = [shot.path] if shot.mask is None else [shot.path, shot.mask]
         settings = (shot.lens, self.downscale, self.background, RESIZE_FILTER, self.masks, self.invert_masks, _VERSION)
         key = fingerprint(files, *settings)
@@ -163,6 +164,11 @@ def _fit(shot: Shot) -> Shot:
         wanted = f"{shot.lens.width} x {shot.lens.height}"
         raise InputError(f"{shot.path} is {size[0]} x {size[1]}, but its camera {wanted}; was it cropped or turned?")
     return replace(shot, lens=shot.lens.resized(*size))
+
+
+def _is_quick(shot: Shot, width: int) -> bool:
+    """True when decoding the photo itself takes no longer than what the store has of it."""
+    return width == shot.lens.width and shot.path.suffix.lower() in (".jpg", ".jpeg")
 
 
 def _trying(work: Callable[[Shot], _T]) -> Callable[[Shot], _T | _BrokenError]:
