@@ -141,8 +141,8 @@ def test_impossible_poses(tmp_path: Path) -> None:
 def test_cut(tmp_path: Path) -> None:
     path = write(tmp_path / "bundle.out")
     photos(tmp_path, NAMES)
-    assert not any(survives(lambda: read_folder(tmp_path)) for _ in truncations(path))
-    assert survives(lambda: read_folder(tmp_path))
+    assert not any(survives(lambda: read(path, tmp_path)) for _ in truncations(path))
+    assert survives(lambda: read(path, tmp_path))
 
 
 def test_none_registered(tmp_path: Path) -> None:
@@ -155,6 +155,7 @@ def test_none_registered(tmp_path: Path) -> None:
 def test_other_folders_are_not_claimed(tmp_path: Path) -> None:
     photos(tmp_path / "images", NAMES[:1])
     (tmp_path / "a.out").write_text("", encoding="utf-8")
+    (tmp_path / "bundle.out").mkdir()
     assert find(tmp_path) is None
 
 
@@ -169,4 +170,4 @@ def test_any_bytes(tmp_path_factory: pytest.TempPathFactory, at: int, change: by
     at %= len(data)
     data[at : at + len(change)] = change
     found.write_bytes(data)
-    survives(lambda: read_folder(folder))
+    survives(lambda: read(found, folder))

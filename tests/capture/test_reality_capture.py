@@ -193,6 +193,7 @@ def test_other_sidecars_and_tables_are_not_claimed(tmp_path: Path) -> None:
     photos(tmp_path, NAMES)
     (tmp_path / "DJI_0000.xmp").write_text('<x:xmpmeta><crs:Exposure2012="1"/></x:xmpmeta>', encoding="utf-8")
     (tmp_path / "log.csv").write_text("name,x,y\na,1,2\n", encoding="utf-8")
+    (tmp_path / "folder.csv").mkdir()
     assert find(tmp_path) is None
 
 
@@ -201,12 +202,14 @@ def test_points_of_the_one_cloud_beside(tmp_path: Path) -> None:
     photos(tmp_path / "images", NAMES)
     assert read_folder(tmp_path).points is None
     kinds = {"splat": "property float f_dc_0\n", "mesh": "element face 5\n", "cloud": ""}
+    body = "".join(" ".join(map(repr, xyz)) + "\n" for xyz in points().tolist())
     for name, more in kinds.items():
-        head = "ply\nformat ascii 1.0\nelement vertex 1\nproperty float x\nproperty float y\nproperty float z\n"
-        (tmp_path / f"{name}.ply").write_text(f"{head}{more}end_header\n1 2 3\n", encoding="utf-8")
+        head = f"ply\nformat ascii 1.0\nelement vertex {len(points())}\n"
+        head += "".join(f"property double {axis}\n" for axis in "xyz")
+        (tmp_path / f"{name}.ply").write_text(f"{head}{more}end_header\n{body}", encoding="utf-8")
     cloud = read_folder(tmp_path).points
     assert cloud is not None
-    assert cloud.xyz.tolist() == [[1, 2, 3]]
+    np.testing.assert_allclose(cloud.xyz.numpy(), points(), atol=1e-12)
 
 
 def test_missing_photos(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sfumato.capture.colmap import report_missing
-from sfumato.capture.datasets.common import OPENCV_FROM_OPENGL, read_bytes, viewmat_of
+from sfumato.capture.datasets.common import OPENCV_FROM_OPENGL, head_of, read_bytes, viewmat_of
 from sfumato.capture.photos import PhotoIndex, list_photos, map_photos, read_header
 from sfumato.capture.shot import LARGEST, Capture, Lens, Shot, points_from_arrays
 from sfumato.core.errors import InputError
@@ -18,13 +18,15 @@ __all__ = ["find", "read"]
 _PLACES = (".", "bundle", "bundler")
 _CAMERA = 3 + 9 + 3  # f k1 k2, rotation, translation
 _HEADER = "# Bundle file v0.3"
+_KIND = b"# Bundle file"
 
 
 def find(source: Path) -> Path | None:
     """The bundle.out of a dataset (or NAME.bundle.out, in the folder or in its folder bundle), or None."""
     for place in _PLACES:
         for path in sorted((source / place).glob("*.out")):
-            if path.name == "bundle.out" or path.name.endswith(".bundle.out"):
+            is_named_so = path.name == "bundle.out" or path.name.endswith(".bundle.out")
+            if is_named_so and head_of(path, len(_KIND)) == _KIND:
                 return path
     return None
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sfumato.capture.colmap import report_missing
-from sfumato.capture.datasets.common import load_object, number, size_of
+from sfumato.capture.datasets.common import head_of, load_object, number, size_of
 from sfumato.capture.datasets.opensfm_lens import PANORAMAS, lens_of
 from sfumato.capture.photos import PhotoIndex, read_header
 from sfumato.capture.shot import LARGEST, Capture, Lens, Shot, points_from_arrays
@@ -35,10 +35,8 @@ def find(source: Path) -> Path | None:
     """The reconstruction.json of a dataset; or, of an OpenDroneMap result without one, its shots.geojson; or None."""
     for place in _PLACES:
         path = source / place / "reconstruction.json"
-        if path.is_file():
-            with path.open("rb") as file:
-                if file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
-                    return path
+        if head_of(path, 64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
+            return path
     path = source / "odm_report" / "shots.geojson"
     return path if path.is_file() and (source / "cameras.json").is_file() else None
 

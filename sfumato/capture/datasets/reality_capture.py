@@ -12,13 +12,11 @@ from numpy.typing import NDArray
 
 from sfumato.capture.brown import brown_lens
 from sfumato.capture.colmap import report_missing
-from sfumato.capture.datasets.common import OPENCV_FROM_OPENGL, read_bytes, viewmat_of
+from sfumato.capture.datasets.common import OPENCV_FROM_OPENGL, head_of, points_beside, read_bytes, viewmat_of
 from sfumato.capture.photos import Header, PhotoIndex, map_photos, read_header
-from sfumato.capture.point_cloud import read_point_cloud
 from sfumato.capture.shot import Capture, Shot
 from sfumato.core.errors import InputError
 from sfumato.core.progress import Progress, silent
-from sfumato.core.scene import Points
 
 __all__ = ["find", "read"]
 
@@ -41,16 +39,19 @@ class _Camera:
 
 def find(source: Path) -> Path | None:
     """The .csv "Internal/External camera parameters" of a dataset, else its first .xmp with a pose, or None."""
-    for path in sorted(source.glob("*.csv")):
-        with path.open("rb") as file:
-            if _header(file.read(4096).decode("utf-8-sig", errors="replace").splitlines()[:5]) is not None:
-                return path
+    for path in _files(source, ".csv"):
+        if _header(head_of(path).decode("utf-8-sig", errors="replace").splitlines()[:5]) is not None:
+            return path
     for folder in (source, source / "images"):
-        for path in sorted(folder.glob("*.xmp"))[:_TRIED]:
-            text = path.read_bytes()[:20_000]
-            if b"xcr:Rotation" in text and b"xcr:Position" in text:
+        for path in _files(folder, ".xmp")[:_TRIED]:
+            head = head_of(path)
+            if b"xcr:Rotation" in head and b"xcr:Position" in head:
                 return path
     return None
+
+
+def _files(folder: Path, suffix: str) -> list[Path]:
+    return sorted(path for path in folder.glob("*") if path.suffix.lower() == suffix and path.is_file())
 
 
 def read(found: Path, source: Path, progress: Progress = silent) -> Capture:
@@ -69,7 +70,7 @@ def read(found: Path, source: Path, progress: Progress = silent) -> Capture:
     for (name, path), header in zip(paths.items(), headers, strict=True):
         shots.append(_shot(f"{found}: {name}", name, path, header, cameras[name]))
     protocol: dict[str, object] = {"registered": len(cameras), "missing_files": len(cameras) - len(paths)}
-    return Capture("realityscan", shots, _points(source), {**protocol, "frame": _FRAME})
+    return Capture("realityscan", shots, points_beside(source, shots), {**protocol, "frame": _FRAME})
 
 
 def _shot(named: str, name: str, path: Path, header: Header, camera: _Camera) -> Shot:
@@ -147,7 +148,7 @@ def _turn(axis: int, angle: float) -> NDArray[np.float64]:
 def _sidecars(folder: Path) -> dict[str, _Camera]:
     """The cameras in the .xmp files of a folder, by the photos' names without extension; those without pose are not."""
     cameras = {}
-    for path in sorted(folder.glob("*.xmp")):
+    for path in _files(folder, ".xmp"):
         camera = _camera_of_xmp(path, read_bytes(path).decode("utf-8-sig", errors="replace"))
         if camera is not None:
             cameras[path.stem] = camera
@@ -190,14 +191,3 @@ def _numbers(path: Path, text: str, key: str, count: int) -> list[float] | None:
     if len(values) != count or not all(map(math.isfinite, values)):
         raise InputError(f"{path}: xcr:{key} must be {count} finite numbers; got {found[:60]!r}")
     return values
-
-
-def _points(source: Path) -> Points | None:
-    """The points of the one point cloud beside the cameras; splats and meshes are none, and two leave a doubt."""
-    clouds = []
-    for path in sorted(source.glob("*.ply")):
-        with path.open("rb") as file:
-            header = file.read(8192).partition(b"end_header")[0]
-        if b"f_dc_0" not in header and not re.search(rb"element face [1-9]", header):
-            clouds.append(path)
-    return read_point_cloud(clouds[0]) if len(clouds) == 1 else None
