@@ -63,6 +63,29 @@ def test_the_dead_move_onto_the_living() -> None:
     assert (edit.gaussians.scales < 0.1).all()
 
 
+def test_runaways_are_relocated_and_removed_when_nothing_is_any_more() -> None:
+    """10 extents of 5 world units is too large, whatever the opacity; so is a number that is none."""
+    given = gaussians([0.6, 0.9, 0.8])
+    given.log_scales[1, 2] = math.log(50.1)
+    edit = STILL.start(SPAN).edit(1, given)
+    assert edit.parents is not None
+    assert edit.parents[1] != 1
+    assert (edit.gaussians.scales < 1).all()
+
+    late = 90
+    edit = STILL.start(SPAN).edit(late, given)
+    assert edit.parents is not None
+    assert edit.parents.tolist() == [0, 2]
+    torch.testing.assert_close(edit.gaussians.means, given.means[[0, 2]])
+    assert edit.fresh is None  # the others go on as they were
+    given.log_scales[1, 2] = math.log(49.9)
+    assert STILL.start(SPAN).edit(late, given).parents is None
+    given.means[2, 0] = torch.nan
+    edit = STILL.start(SPAN).edit(late, given)
+    assert edit.parents is not None
+    assert edit.parents.tolist() == [0, 1]
+
+
 def test_broken_gaussians_are_dead() -> None:
     given = gaussians([0.6, 0.6])
     given.means[0, 1] = torch.nan

@@ -32,6 +32,7 @@ class MCMC:
     stop_at: float = 0.83  # the paper: 25 000 of 30 000 steps
     growth: float = 0.15  # new Gaussians per edit, relative to those there are
     dead_opacity: float = 0.005  # fainter Gaussians are relocated
+    clamp_scale: float = 10.0  # of the extent: larger ones, too, and removed once none are relocated any more
     noise: float = 80.0  # 5e5 times the rate of means, 1.6e-4
     noise_end: float = 0.01  # its share at the end, as the rate of means falls
     opacity_penalty: float = 0.01  # lambda_o and lambda_Sigma of Eq. 8
@@ -51,6 +52,7 @@ class _Chain:
     def __init__(self, settings: MCMC, span: Span) -> None:
         self.settings, self.span = settings, span
         self.random = torch.Generator().manual_seed(span.seed)
+        self._log_largest = math.log(settings.clamp_scale * span.extent)
 
     def penalty(self, gaussians: Gaussians) -> Tensor:
         """See `Strategy.penalty`: the last two terms of Eq. 8, as means as in the authors' code."""
@@ -68,6 +70,8 @@ class _Chain:
         due = self.span.is_due(step, self.settings.every)
         if due and self.settings.start_at <= time < self.settings.stop_at:
             edit = self._relocated_and_grown(edit.gaussians)
+        elif due and time >= self.settings.stop_at:
+            edit = self._without_runaways(edit)
         return edit
 
     def state(self) -> dict[str, Tensor]:
@@ -95,10 +99,22 @@ class _Chain:
         noise = (axes * along[:, None, :]).sum(dim=2) * (strength * gates)[:, None]
         return gaussians.means.index_add(0, faint, noise)
 
+    def _run_away(self, gaussians: Gaussians) -> Tensor:
+        """(N,) True for Gaussians that are too large or broken."""
+        return ~gaussians.finite | (gaussians.log_scales.amax(dim=1) > self._log_largest)
+
+    def _without_runaways(self, edit: Edit) -> Edit:
+        """The edit, whose rows are those before it, without Gaussians that nothing would bring back."""
+        gone = self._run_away(edit.gaussians)
+        if gone.all() or not gone.any():
+            return edit
+        staying = (~gone).nonzero()[:, 0]
+        return Edit(edit.gaussians[staying], staying)
+
     def _relocated_and_grown(self, gaussians: Gaussians) -> Edit:
         """Dead Gaussians move onto living ones, drawn by opacity, and new ones join them there."""
         threshold = math.log(self.settings.dead_opacity / (1 - self.settings.dead_opacity))
-        alive = (gaussians.logit_opacities > threshold) & gaussians.finite
+        alive = (gaussians.logit_opacities > threshold) & ~self._run_away(gaussians)
         weights = torch.where(alive, gaussians.logit_opacities.double().sigmoid(), 0)
         N = len(gaussians)
         dead = (~alive).nonzero()[:, 0]
