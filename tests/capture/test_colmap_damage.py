@@ -45,13 +45,13 @@ def test_a_cut_text_file(tmp_path: Path, colmap_toy: Any, part: str, twentieth: 
 
 
 @pytest.mark.parametrize("part", PARTS)
-@pytest.mark.parametrize("count", [4, 2**32, 2**60, 2**64 - 1])
+@pytest.mark.parametrize("count", [1000, 2**32, 2**60, 2**64 - 1])
 def test_a_forged_count_costs_nothing(tmp_path: Path, colmap_toy: Any, part: str, count: int) -> None:
     path = colmap_toy().write_binary(tmp_path) / f"{part}.bin"
     path.write_bytes(struct.pack("<Q", count) + path.read_bytes()[8:])
     began = time.perf_counter()
     tracemalloc.start()
-    with pytest.raises(InputError, match=f"{part}.bin is damaged or truncated"):
+    with pytest.raises(InputError, match=f"{part}.bin is damaged or truncated .it claims {count} entries"):
         read_model(tmp_path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()

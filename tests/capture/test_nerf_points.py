@@ -148,6 +148,22 @@ def test_similarity_of_cameras_on_a_line() -> None:
     assert fit_similarity([before[0]] * 3, [after[0]] * 3) is None  # at one place: no scale
 
 
+def test_other_places_or_other_turns_are_no_similarity() -> None:
+    poses = list(viewmats())
+    assert fit_similarity(poses, poses) is not None
+    moved = [pose.copy() for pose in poses]  # the same turns, but the positions of others
+    for pose, other in zip(moved, [*poses[1:], poses[0]], strict=True):
+        pose[:3, 3] = pose[:3, :3] @ other[:3, :3].T @ other[:3, 3]
+    assert fit_similarity(poses, moved) is None
+    turned = []  # the same positions, and the same turns on average
+    for number, pose in enumerate(poses):
+        sine = np.sin(np.radians(5 if number % 2 else -5))
+        roll = np.eye(4)
+        roll[:2, :2] = [[np.sqrt(1 - sine**2), -sine], [sine, np.sqrt(1 - sine**2)]]
+        turned.append(roll @ pose)
+    assert fit_similarity(poses, turned) is None
+
+
 @pytest.mark.filterwarnings("ignore:.*lists 67 photos")
 def test_fox_takes_the_points_of_its_colmap_model(shared_data: Path, tmp_path: Path) -> None:
     """Two solutions of the same photos: the points land where both worlds agree, seen by the file's cameras."""
