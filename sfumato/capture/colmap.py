@@ -51,7 +51,8 @@ def read_colmap(source: Path, model_folder: Path, photos: Path | None = None) ->
         "missing_files": len(missing),
         "reprojection_error": round(float(known.mean()), 4) if len(known) else None,
     }
-    return Capture("colmap", shots, points_from_arrays(model.xyz, model.rgb), protocol)
+    points = points_from_arrays(model.xyz, model.rgb)
+    return Capture("colmap", shots, points if len(points) else None, protocol)
 
 
 def report_missing(missing: list[str], total: int, listed_in: Path, index: PhotoIndex) -> None:

@@ -129,6 +129,7 @@ def test_no_points_at_all_starts_at_random(tmp_path: Path, colmap_toy: Any) -> N
     assert len(read_model(tmp_path / "sparse" / "0").xyz) == 0
     scene = load_scene(tmp_path, holdout=0, cache=tmp_path / "cache")
     assert len(scene.points) > 1000
+    assert scene.protocol["points"] == "random"
 
 
 @pytest.mark.parametrize("name", ["C:\\Users\\me\\scan\\images\\{}", "/home/me/scan/{}", "D:/scan/frames/{}"])
