@@ -203,6 +203,7 @@ def report(folder: Path, name_the_camera: bool = True) -> Path:
 def test_a_report_of_opendronemap(tmp_path: Path, name_the_camera: bool) -> None:
     report(tmp_path, name_the_camera)
     photos(tmp_path / "images", NAMES)
+    same_poses(read_folder(tmp_path / "odm_report"), np.stack([shot.viewmat for shot in read_folder(tmp_path).shots]))
     capture = read_folder(tmp_path)
     assert capture.points is None
     assert "UTM" in str(capture.protocol["frame"])

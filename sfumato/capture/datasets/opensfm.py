@@ -37,8 +37,10 @@ def find(source: Path) -> Path | None:
         path = source / place / "reconstruction.json"
         if head_of(path, 64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
             return path
-    path = source / "odm_report" / "shots.geojson"
-    return path if path.is_file() and (source / "cameras.json").is_file() else None
+    for path in (source / "odm_report" / "shots.geojson", source / "shots.geojson"):
+        if path.is_file() and _cameras_of(path).is_file():
+            return path
+    return None
 
 
 def read(found: Path, source: Path, progress: Progress = silent) -> Capture:
@@ -73,7 +75,7 @@ def _read_report(found: Path, source: Path) -> Capture:
     features = load_object(found).get("features")
     if not isinstance(features, list) or not features:
         raise InputError(f"{found} must hold a list of features, one for each photo; export it again")
-    cameras = load_object(source / "cameras.json")
+    cameras = load_object(_cameras_of(found))
     poses = []
     for place, feature in enumerate(features):
         values = _object(f"{found}: photo {place}", _object(f"{found}: photo {place}", feature).get("properties"))
@@ -85,6 +87,11 @@ def _read_report(found: Path, source: Path) -> Capture:
     shots = _with_photos(found, source, cameras, poses)
     protocol: dict[str, object] = {"registered": len(poses), "missing_files": len(poses) - len(shots)}
     return Capture("opendronemap", shots, None, protocol | {"frame": "metric, UTM: east north up (OpenDroneMap)"})
+
+
+def _cameras_of(report: Path) -> Path:
+    """The cameras of a project, above the folder of its report."""
+    return report.parent.parent / "cameras.json"
 
 
 def _camera_of(named: str, values: Mapping[str, Any], cameras: Mapping[str, Any]) -> str:
