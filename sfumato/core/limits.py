@@ -17,6 +17,7 @@ __all__ = [
 
 _GROUPS = Path("/sys/fs/cgroup")
 _MEMBERSHIP = Path("/proc/self/cgroup")
+_PER_THREAD = 72 * 2**20  # bytes of addresses, mostly never touched: 8 MiB of stack, 64 MiB for the C library's heap
 _UNLIMITED = 2**60  # version 1 writes a number about this large for "no limit"
 
 
@@ -86,13 +87,16 @@ def _droppable(group: Path) -> int:
 
 
 def _address_space() -> int | None:
-    """Bytes left of RLIMIT_AS (`ulimit -v`); None where there is no such limit."""
+    """Bytes left of RLIMIT_AS (`ulimit -v`), less what threads to come will map; None where there is no such limit."""
     try:
         import resource
     except ImportError:  # Windows
         return None
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    return None if limit == resource.RLIM_INFINITY else limit - int(psutil.Process().memory_info().vms)
+    if limit == resource.RLIM_INFINITY:
+        return None
+    threads = 2 * usable_cores() + 2  # that load photos, that compute, and that decode ahead
+    return limit - int(psutil.Process().memory_info().vms) - threads * _PER_THREAD
 
 
 def _folders(controller: str, groups: Path, membership: Path) -> list[Path]:

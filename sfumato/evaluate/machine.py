@@ -90,4 +90,3 @@ def _output(command: list[str]) -> str | None:
     except (OSError, ValueError, subprocess.SubprocessError):
         return None
     return done.stdout.strip() or None
-
