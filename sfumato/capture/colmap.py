@@ -3,12 +3,12 @@
 import warnings
 from pathlib import Path
 
-from sfumato.capture.colmap_model import Model, Pose, count_images, model_files, read_model
+from sfumato.capture.colmap_model import count_images, model_files, read_model
 from sfumato.capture.photos import PhotoIndex
 from sfumato.capture.shot import Capture, Shot, points_from_arrays
 from sfumato.core.errors import InputError, SfumatoWarning
 
-__all__ = ["Model", "Pose", "find_model", "read_colmap", "read_model", "report_missing"]
+__all__ = ["find_model", "read_colmap", "report_missing"]
 
 # where programs put the model: COLMAP, nerfstudio, the authors of 3DGS, instant-ngp, COLMAP's own undistorter
 _PLACES = ("sparse", "colmap/sparse", "distorted/sparse", "colmap", "colmap_text")

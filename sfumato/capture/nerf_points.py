@@ -9,7 +9,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from sfumato.capture.colmap import find_model, read_model
+from sfumato.capture.colmap import find_model
+from sfumato.capture.colmap_model import read_model
 from sfumato.capture.point_cloud import read_point_cloud
 from sfumato.capture.shot import Shot, points_from_arrays
 from sfumato.core.errors import InputError, SfumatoWarning

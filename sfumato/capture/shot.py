@@ -12,7 +12,7 @@ from sfumato.core.camera import Camera
 from sfumato.core.errors import InputError
 from sfumato.core.scene import Points
 
-__all__ = ["LENS_MODELS", "Capture", "Lens", "Shot", "points_from_arrays", "same_shape"]
+__all__ = ["LARGEST", "LENS_MODELS", "Capture", "Lens", "Shot", "points_from_arrays", "same_shape"]
 
 # COLMAP's models in the order of their numbers, and how many parameters each has
 LENS_MODELS = {

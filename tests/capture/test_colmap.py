@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sfumato.capture.colmap import find_model, read_colmap, read_model
+from sfumato.capture.colmap import find_model, read_colmap
+from sfumato.capture.colmap_model import read_model
 from sfumato.capture.shot import LENS_MODELS, Lens
 from sfumato.capture.undistort import load_pycolmap
 from sfumato.core.errors import InputError, SfumatoWarning

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sfumato.capture.colmap import find_model, read_colmap, read_model
+from sfumato.capture.colmap import find_model, read_colmap
+from sfumato.capture.colmap_model import read_model
 from sfumato.capture.load import load_scene
 from sfumato.capture.shot import Lens
 from sfumato.core.errors import InputError, SfumatoWarning

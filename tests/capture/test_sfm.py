@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from sfumato.capture import load_scene
-from sfumato.capture.colmap import read_model
+from sfumato.capture.colmap_model import read_model
 from sfumato.capture.sfm import photos_of, solve
 from sfumato.core.errors import InputError, SfumatoWarning
 
