@@ -19,7 +19,7 @@ from sfumato.capture.shot import Lens, Shot, same_shape
 from sfumato.capture.undistort import pinhole_of, undistort, undistort_mask
 from sfumato.core.errors import InputError, SfumatoWarning
 from sfumato.core.files import replacing
-from sfumato.core.image import RESIZE_FILTER, composite, read_image, resize, resize_mask, to_uint8
+from sfumato.core.image import RESIZE_FILTER, composite, planar, read_image, resize, resize_mask, to_uint8
 from sfumato.core.progress import Progress, silent
 from sfumato.core.scene import EMPTY, IGNORED, SHOWN, Picture, View
 
@@ -29,6 +29,7 @@ MaskMode = Literal["ignore", "empty", "off"]
 _Color = tuple[float, float, float]
 _DIFFERENCES = {317: 2}  # TIFF's predictor: neighbours' differences are stored, which become smaller files
 _VERSION = 2  # of what is kept: other pixels than in version 1, or another layout
+_COPIES = 5  # of a photo while it is developed: decoded, for pycolmap and back, twice while its layout changes
 _T = TypeVar("_T")
 
 
@@ -73,7 +74,8 @@ class Developer:
         sound = [shot for shot in fitted if isinstance(shot, Shot)]
         held = 3 * sum(width * height for width, height in (self._size(pinhole_of(shot.lens)) for shot in sound))
         develop = partial(self.develop, held=self.keep is None or held <= self.keep)
-        developed = map_photos(_trying(develop), sound, "reading photos", progress)
+        threads = self._threads([shot.lens for shot in sound])
+        developed = map_photos(_trying(develop), sound, "reading photos", progress, threads)
         _report_broken([each for each in (*fitted, *developed) if isinstance(each, _BrokenError)], len(shots))
         if developed and len(self._unseen) == len(developed):
             raise InputError("the masks ignore every pixel of every photo; what counts must be white: invert the masks")
@@ -104,6 +106,11 @@ class Developer:
         meaning = "ignored" if self.masks == "ignore" else "empty"
         return f"{count} of {len(shots)} photos, {'white' if self.invert_masks else 'black'} pixels are {meaning}"
 
+    def _threads(self, lenses: Sequence[Lens]) -> int:
+        """How many photos may be developed at once: those of the largest cameras need much memory each."""
+        largest = max((_COPIES * 3 * lens.width * lens.height for lens in lenses), default=1)
+        return 8 if self.keep is None else max(1, min(8, self.keep // largest))
+
     def _size(self, lens: Lens) -> tuple[int, int]:
         width, height = (max(1, round(side / self.downscale)) for side in (lens.width, lens.height))
         return width, height
@@ -120,7 +127,8 @@ class Developer:
             image[mask == EMPTY] = to_uint8(torch.tensor(self.background))
         image, mask = undistort(image, shot.lens), undistort_mask(mask, shot.lens)
         mask = None if mask is None else resize_mask(mask, width, height)
-        return Picture(resize(image, width, height), None if mask is None or (mask == SHOWN).all() else mask)
+        # laid out as training reads it: there, a photo at full size is then no second copy
+        return Picture(planar(resize(image, width, height)), None if mask is None or (mask == SHOWN).all() else mask)
 
     def _mask(self, shot: Shot, image: Tensor) -> Tensor | None:
         """(H, W) uint8 of SHOWN, IGNORED and EMPTY for the photo as decoded; None when all of it is shown."""
@@ -202,7 +210,7 @@ def _recall(path: Path, width: int, height: int) -> Picture | None:
         return None
     if image.shape[:2] != (height, width):
         return None
-    return Picture(image[..., :3].contiguous(), image[..., 3].contiguous() if image.shape[2] == 4 else None)
+    return Picture(planar(image[..., :3]), image[..., 3].contiguous() if image.shape[2] == 4 else None)
 
 
 def _keep(path: Path, picture: Picture) -> None:

@@ -155,11 +155,13 @@ def _listing(folder: Path) -> dict[str, Path]:
     return listed
 
 
-def map_photos(work: Callable[[_Item], _T], items: Sequence[_Item], stage: str, progress: Progress) -> list[_T]:
+def map_photos(
+    work: Callable[[_Item], _T], items: Sequence[_Item], stage: str, progress: Progress, threads: int = 8
+) -> list[_T]:
     """`work` of every item, in order, by a small pool of threads: decoding photos releases Python's lock."""
     results = []
     progress(stage, 0, len(items))
-    with ThreadPoolExecutor(min(8, usable_cores())) as pool:
+    with ThreadPoolExecutor(max(1, min(threads, usable_cores()))) as pool:
         try:
             for done, result in enumerate(pool.map(work, items), start=1):
                 results.append(result)

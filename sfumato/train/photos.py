@@ -17,8 +17,10 @@ from sfumato.core.scene import EMPTY, IGNORED, View
 
 __all__ = ["Lesson", "Photos"]
 
-WORKERS = 2  # threads that decode; more would only take cores from training
-AHEAD = 4  # photos that are decoded before they are asked for
+# threads that decode, and photos that are decoded before they are asked for: the first that fit into memory. More
+# threads would only take cores from training.
+CREWS = ((2, 4), (2, 2), (1, 2), (1, 1))
+BUSY = 10  # bytes per pixel of a photo that is being decoded: four in Pillow, three as a tensor, three laid out anew
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +58,11 @@ class Photos:
         self._bytes = 0  # of what is held
         self._divisor = 0
         self._waited = 0.0
-        self._pool = ThreadPoolExecutor(min(WORKERS, usable_cores()), thread_name_prefix="photos")
+        self._pixels = max((view.camera.width * view.camera.height for view in views), default=0)  # of the largest
+        needs = [self._pixels * (3 * (ahead + 1) + BUSY * workers) for workers, ahead in CREWS]
+        fitting = [crew for crew, need in zip(CREWS, needs, strict=True) if keep is None or need <= keep]
+        self._workers, self._most_ahead = fitting[0] if fitting else CREWS[-1]
+        self._pool = ThreadPoolExecutor(min(self._workers, usable_cores()), thread_name_prefix="photos")
 
     def __enter__(self) -> "Photos":
         return self
@@ -99,7 +105,7 @@ class Photos:
             prepared = coming.result()
             self._waited += perf_counter() - began
             self._hold(index, prepared)
-        self._look_ahead(AHEAD)
+        self._look_ahead(self._most_ahead)
         return prepared.lesson()
 
     def _start(self, divisor: int) -> None:
@@ -124,10 +130,8 @@ class Photos:
 
     def _hold(self, index: int, prepared: "_Prepared") -> None:
         """Keep a photo when there is room for it beside those that are decoded ahead."""
-        largest = max(view.camera.width * view.camera.height for view in self._views)
-        # a worker has the photo as decoded, and once more while it is resized and turned
-        busy = 3 * largest * (AHEAD / self._divisor**2 + 2 * WORKERS)
-        if self._keep is None or self._bytes + prepared.bytes + busy <= self._keep:
+        others = self._pixels * (3 * (self._most_ahead + 1) / self._divisor**2 + BUSY * self._workers)
+        if self._keep is None or self._bytes + prepared.bytes + others <= self._keep:
             self._held[index] = prepared
             self._bytes += prepared.bytes
 

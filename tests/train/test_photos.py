@@ -12,11 +12,14 @@ import torch
 
 from sfumato.core.camera import Camera
 from sfumato.core.errors import InputError
+from sfumato.core.image import planar
 from sfumato.core.scene import EMPTY, IGNORED, SHOWN, Picture, View
-from sfumato.train.photos import AHEAD, Lesson, Photos
+from sfumato.train.photos import CREWS, Lesson, Photos
 
 SIDE = 32
 BYTES = 3 * SIDE * SIDE
+WORKERS, AHEAD = CREWS[0]
+OTHERS = SIDE * SIDE * (3 * (AHEAD + 1) + 10 * WORKERS)  # bytes that are needed beside what is held
 
 
 def noise_view(name: str, mask: torch.Tensor | None = None) -> View:
@@ -100,7 +103,7 @@ def test_what_a_mask_does_not_say_is_none(views: list[View]) -> None:
 SCHEDULE = [4] * 9 + [2] * 10 + [1] * 25
 
 
-@pytest.mark.parametrize("keep", [None, 0, 12 * BYTES, 14 * BYTES])
+@pytest.mark.parametrize("keep", [None, 0, OTHERS + 2 * BYTES, OTHERS + 4 * BYTES])
 def test_the_same_bits_however_much_is_kept(views: list[View], keep: int | None) -> None:
     wanted = drain(Photos(views, (4, 2, 1), seed=5), SCHEDULE)
     got = drain(Photos(lazy(views), (4, 2, 1), seed=5, keep=keep), SCHEDULE)
@@ -109,7 +112,7 @@ def test_the_same_bits_however_much_is_kept(views: list[View], keep: int | None)
 
 def test_memory_bounds_what_is_held(views: list[View]) -> None:
     plain = [replace(view, photo=view.image) for view in views]
-    for keep, most in ((None, 7), (0, 0), (8 * BYTES + 3 * BYTES, 3), (1000 * BYTES, 7)):
+    for keep, most in ((None, 7), (0, 0), (OTHERS + 3 * BYTES, 3), (1000 * BYTES, 7)):
         count: Counter[str] = Counter()
         photos = Photos(lazy(plain, count), (1,), seed=1, keep=keep)
         drain(photos, [1] * 7 * 5)
@@ -118,12 +121,19 @@ def test_memory_bounds_what_is_held(views: list[View]) -> None:
         assert count.total() >= most + unheld * 5, keep
 
 
-def test_few_photos_are_decoded_ahead(views: list[View]) -> None:
+@pytest.mark.parametrize(("keep", "ahead"), [(OTHERS, 4), (OTHERS - 1, 2), (20 * SIDE * SIDE, 2), (0, 1)])
+def test_few_photos_are_decoded_ahead(views: list[View], keep: int, ahead: int) -> None:
     count: Counter[str] = Counter()
-    with Photos(lazy(views * 5, count), (1,), seed=1, keep=0) as photos:
+    with Photos(lazy(views * 5, count), (1,), seed=1, keep=keep) as photos:
         photos.take(1)
         time.sleep(0.1)
-        assert count.total() == 1 + AHEAD
+        assert count.total() == 1 + ahead
+
+
+def test_photos_that_lie_well_are_not_copied(views: list[View]) -> None:
+    view = replace(views[0], photo=planar(views[0].image))
+    (lesson,) = drain(Photos([view], (1,), seed=0), [1])
+    assert lesson.photo.data_ptr() == view.image.data_ptr()
 
 
 @pytest.mark.parametrize("position", [0, 1, 6, 7, 20])
