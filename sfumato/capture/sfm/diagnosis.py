@@ -8,13 +8,14 @@ from sfumato.capture.sfm.result import PhotoRecord
 from sfumato.capture.sfm.survey import Look, Refused
 from sfumato.capture.sfm.watch import MORE
 
-__all__ = ["is_still", "judge", "verdict"]
+__all__ = ["BLURRED", "UNREADABLE", "is_still", "judge", "verdict"]
 
-BLURRED = 0.33  # sharpness below which the finest two or three pixels hold nothing
+BLURRED = 0.42  # sharpness of a photo that is blurred by a Gaussian of three to four pixels
 PLAIN = 0.03  # contrast below which a photo shows next to nothing
 FEW = 200  # features; a photo of something with texture has thousands
 ROOM = 500  # pixels of a photo for each feature that is asked of it, when it is too small for as many
 STILL = 0.002  # of the photo's width: a camera that moves less between photos shows no depth
+UNREADABLE, PLAIN_WORDS, BLURRED_WORDS = "cannot be read", "no texture", "blurred"
 MOST = 0.5  # share of the photos that makes something the reason for all
 
 
@@ -30,24 +31,27 @@ def judge(
     for link in links:
         for place in link.pair:
             partners[place].append(link)
-    table = [PhotoRecord(one.name, 0, 0, 0, False, "cannot be read") for one in refused]
-    for look, count, shared in zip(looks, features, partners, strict=True):
-        why = "" if look.name in registered else _why(look, count, len(shared), bool(registered))
+    table = [PhotoRecord(one.name, 0, 0, 0, False, UNREADABLE) for one in refused]
+    for place, (look, count, shared) in enumerate(zip(looks, features, partners, strict=True)):
+        others = {looks[other].name for link in shared for other in link.pair if other != place}
+        why = "" if look.name in registered else _why(look, count, others, registered)
         inliers = sum(link.inliers for link in shared)
         table.append(PhotoRecord(look.name, count, len(shared), inliers, look.name in registered, why))
     return sorted(table, key=lambda row: row.name)
 
 
-def _why(look: Look, features: int, shared: int, anything: bool) -> str:
-    if look.contrast < PLAIN or (
-        features < min(FEW, look.size[0] * look.size[1] // ROOM) and look.sharpness >= BLURRED
-    ):
-        return "no texture"
+def _why(look: Look, features: int, shared: Collection[str], registered: Collection[str]) -> str:
+    """A few words, which fit below the photo on the contact sheet. shared: the photos that show the same."""
+    few = features < min(FEW, look.size[0] * look.size[1] // ROOM)
+    if look.contrast < PLAIN or (few and look.sharpness >= BLURRED):
+        return PLAIN_WORDS
     if look.sharpness < BLURRED:
-        return "blurred"
+        return BLURRED_WORDS
     if not shared:
-        return "shares nothing with the others"
-    return "shares too little with the others" if anything else "no camera found"
+        return "shares nothing"
+    if not registered:
+        return "no camera agrees"
+    return "shares too little" if any(name in registered for name in shared) else "a group of its own"
 
 
 def is_still(looks: Sequence[Look], links: Sequence[Link]) -> bool:
@@ -60,19 +64,21 @@ def is_still(looks: Sequence[Look], links: Sequence[Link]) -> bool:
 
 def verdict(table: Sequence[PhotoRecord], still: bool) -> str:
     """Why no cameras were found, as the second half of a sentence, and what to do."""
-    readable = [row for row in table if row.why != "cannot be read"]
-    share = {why: sum(row.why == why for row in readable) / max(len(readable), 1) for why in ("no texture", "blurred")}
+    readable = [row for row in table if row.why != UNREADABLE]
+    share = {
+        why: sum(row.why == why for row in readable) / max(len(readable), 1) for why in (PLAIN_WORDS, BLURRED_WORDS)
+    }
     if still:
         return (
             "the photos are copies of one, or the camera did not move, and depth is seen only from several places; "
             "walk around what you photograph, a step between photos"
         )
-    if share["no texture"] >= MOST:
+    if share[PLAIN_WORDS] >= MOST:
         return (
             "most photos show too little texture for points to be found again; "
             "put patterned things into view, and use more light"
         )
-    if share["blurred"] >= MOST:
+    if share[BLURRED_WORDS] >= MOST:
         return "most photos are blurred; hold the camera still for each photo, use more light, and check the focus"
     linked = sum(row.matched > 0 for row in readable)
     if linked < MOST * len(readable):

@@ -71,18 +71,20 @@ def _folders(site: Site) -> _Folders:
                 folder / changed, compress_level=1
             )
     changed_names = {name: changed for changed, name in originals.items()}
-    for look in site.looks:
-        if look.name in site.masks:
-            target = masks / f"{changed_names.get(look.name, look.name)}.png"
-            if not target.exists():
-                _write_mask(site.masks[look.name], target, look.size)
+    for look in site.looks if site.masks else ():
+        target = masks / f"{changed_names.get(look.name, look.name)}.png"
+        if not target.exists():
+            _write_mask(site.masks.get(look.name), target, look.size)
     return _Folders(folder, masks if site.masks else None, originals)
 
 
-def _write_mask(source: Path, target: Path, size: tuple[int, int]) -> None:
-    shown = read_image(source)[..., :3].amax(dim=2) >= 128  # a JPEG's black is not quite black
+def _write_mask(source: Path | None, target: Path, size: tuple[int, int]) -> None:
+    """Write a mask of that size; all white without a source, for pycolmap takes a mask that is missing for black."""
+    picture = Image.new("L", (1, 1), 255)
+    if source is not None:
+        shown = read_image(source)[..., :3].amax(dim=2) >= 128  # a JPEG's black is not quite black
+        picture = Image.fromarray(shown.numpy().astype(np.uint8) * 255)
     target.parent.mkdir(parents=True, exist_ok=True)
-    picture = Image.fromarray(shown.numpy().astype(np.uint8) * 255)
     picture.resize(size, Image.Resampling.NEAREST).save(target, compress_level=1)
 
 

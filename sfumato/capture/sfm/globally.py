@@ -15,6 +15,11 @@ def main(words: Sequence[str]) -> None:
     pycolmap.set_random_seed(SEED)
     options = pycolmap.GlobalPipelineOptions()
     options.random_seed = options.mapper.random_seed = SEED
+    calibration = pycolmap.ViewGraphCalibrationOptions()
+    calibration.random_seed = SEED
+    pycolmap.calibrate_view_graph(
+        words[0], calibration
+    )  # focal lengths are not its business, and must be good from the start
     pycolmap.global_mapping(*words, options=options)
 
 

@@ -16,6 +16,7 @@ __all__ = ["Climb", "is_enough"]
 GOOD_FIT = 2.0  # pixels
 RELAXED = MapSettings(first_inliers=40, first_angle=4.0, inliers=18, share=0.15, matches=12)
 MORE = FeatureSettings(count=12_000, peak=0.002)
+THOROUGH_UP_TO = 300  # photos: it takes a second for each, and more for each pair
 THOROUGH = FeatureSettings(count=6000, peak=0.004, thorough=True)
 
 _Rung = tuple[str, Callable[[], Any]]  # what is tried, and the trying, which returns a model or None
@@ -35,6 +36,7 @@ class Climb:
     in_order: bool
     best: Any = None  # pycolmap.Reconstruction
     evidence: Evidence = field(init=False)  # what the best model was made from, or else the first
+    _models: list[Any] = field(init=False, default_factory=list)  # of the first attempt
 
     def __post_init__(self) -> None:
         self.evidence = Evidence(self.site, FeatureSettings(), self.site.work / "features.db")
@@ -72,14 +74,17 @@ class Climb:
 
     def _rungs(self) -> Iterator[_Rung]:
         """What is tried, in the order of what it costs; each is looked at only when those before were not enough."""
-        yield "sub-models merged", self._merged
+        if len(self._models) > 1:
+            yield "sub-models merged", self._merged
         if not self.evidence.has_every_pair:
             yield "more pairs of photos", self._more_pairs
-        yield "less agreement asked for", self._relaxed
-        yield "another first pair", self._another_start
-        yield "all cameras at once, by the global mapper", lambda: self._global(self.evidence)
+        if len(self.evidence.links()) > 1:  # without anything in common all mapping is in vain
+            yield "less agreement asked for", self._relaxed
+            yield "another first pair", self._another_start
+            yield "all cameras at once, by the global mapper", self._globally
         yield "more features", lambda: self._fresh(MORE, "more.db")
-        yield "affine features and guided matching", lambda: self._fresh(THOROUGH, "thorough.db")
+        if len(self.site.looks) <= THOROUGH_UP_TO:
+            yield "affine features and guided matching", lambda: self._fresh(THOROUGH, "thorough.db")
 
     def _pairs(self, evidence: Evidence, best: int) -> list[Pair]:
         places = evidence.places()
@@ -120,8 +125,8 @@ class Climb:
         first, second = (ids[place] for place in apart[0].pair)
         return self._map(self.evidence, replace(RELAXED, first_pair=(first, second)))
 
-    def _global(self, evidence: Evidence) -> Any:
-        return best_of(map_globally(self.site, evidence.path))
+    def _globally(self) -> Any:
+        return best_of(map_globally(self.site, self.evidence.path))
 
     def _fresh(self, settings: FeatureSettings, name: str) -> Any:
         """New features, matched widely, and mapped as usual, then with less agreement."""

@@ -1,5 +1,7 @@
 """Cameras and points from verified matches, by pycolmap: a database to the models that explain it."""
 
+import os
+import shutil
 import subprocess
 import sys
 import time
@@ -16,7 +18,7 @@ __all__ = ["MapSettings", "best_of", "is_better", "map_cameras", "map_globally",
 
 GROWTH = 1.3  # a model is refined as a whole when it has grown by this; pycolmap's 1.1 takes longer for the same result
 MODELS = 10  # to try; more small ones help nobody
-SEEN = 15  # points that a photo must see for its camera to be believed
+SEEN = 20  # points that a photo must see for its camera to be believed
 WORST = 2.5  # pixels; a model that fits worse is not believed to be better than another
 PATIENCE = 900  # seconds for the global mapper, which is then given up
 
@@ -88,9 +90,11 @@ def map_globally(site: Site, database: Path) -> list[Any]:
     """
     output = site.work / "global"
     output.mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "sfumato.capture.sfm.globally", str(database), str(site.photos), str(output)]
+    copy = Path(shutil.copy(database, output / "copy.db"))  # its focal lengths get calibrated
+    command = [sys.executable, "-m", "sfumato.capture.sfm.globally", str(copy), str(site.photos), str(output)]
     quiet = subprocess.DEVNULL
-    process = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet)
+    places = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}  # however this one found sfumato
+    process = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet, env=places)
     began = time.monotonic()
     try:
         while process.poll() is None and time.monotonic() - began < PATIENCE:

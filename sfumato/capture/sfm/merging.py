@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sfumato.capture.sfm.evidence import Evidence
 from sfumato.capture.sfm.mapping import MapSettings, best_of, map_cameras, trusted
 from sfumato.capture.sfm.site import SEED, Site
+from sfumato.capture.sfm.watch import watched
 from sfumato.capture.undistort import load_pycolmap
 
 __all__ = ["merge"]
@@ -36,7 +37,7 @@ def merge(site: Site, models: Sequence[Any], evidence: Evidence) -> Any:
                 poses.setdefault(number, (laid.image(number), laid.image(number).cam_from_world()))
     if len(poses) == count:
         return whole
-    start = _write_poses(poses, [whole, *parts], site.work / "merged")
+    start = _only_poses(poses, [whole, *parts], site.work / "merged")
     return best_of([whole, *map_cameras(site, evidence.path, MapSettings(), _triangulated(site, evidence, start))])
 
 
@@ -66,8 +67,8 @@ def _by_points(of_part: NDArray[np.float64], of_whole: NDArray[np.float64], whol
     return found["tgt_from_src"] if found and found["num_inliers"] >= SHARED else None
 
 
-def _write_poses(poses: dict[int, tuple[Any, Any]], models: Sequence[Any], folder: Path) -> Path:
-    """Write a COLMAP model, as text, of cameras and poses only."""
+def _only_poses(poses: dict[int, tuple[Any, Any]], models: Sequence[Any], folder: Path) -> Any:
+    """A model of cameras and poses only, by way of a COLMAP model in text, which needs no more than them."""
     folder.mkdir(exist_ok=True)
     cameras: dict[int, Any] = {}
     for model in reversed(models):  # the first one's cameras win
@@ -81,20 +82,28 @@ def _write_poses(poses: dict[int, tuple[Any, Any]], models: Sequence[Any], folde
     for number, (image, pose) in sorted(poses.items()):
         x, y, z, w = pose.rotation.quat
         values = " ".join(repr(float(value)) for value in (w, x, y, z, *pose.translation))
-        rows.append(f"{number} {values} {image.camera_id} {image.name}\n\n")
+        rows.append(f"{number} {values} {image.camera_id} {number}\n\n")  # a name could hold spaces
     (folder / "images.txt").write_text("".join(rows), encoding="utf-8")
     (folder / "points3D.txt").write_text("", encoding="utf-8")
-    return folder
+    model = load_pycolmap().Reconstruction(folder)
+    for number, (image, _) in poses.items():
+        model.image(number).name = image.name
+    return model
 
 
-def _triangulated(site: Site, evidence: Evidence, start: Path) -> Path:
+def _triangulated(site: Site, evidence: Evidence, start: Any) -> Path:
     """The folder of that model with points, triangulated from all matches."""
     pycolmap, folder = load_pycolmap(), site.work / "triangulated"
     folder.mkdir(exist_ok=True)
     options = pycolmap.IncrementalPipelineOptions()
     options.random_seed = options.triangulation.random_seed = SEED
     options.extract_colors = False
-    pycolmap.triangulate_points(
-        pycolmap.Reconstruction(start), evidence.path, site.photos, folder, options=options, refine_intrinsics=True
-    ).write_binary(str(folder))
+
+    def triangulate(token: Any) -> None:
+        pycolmap.triangulate_points(
+            start, evidence.path, site.photos, folder, options=options, refine_intrinsics=True, cancellation_token=token
+        ).write_binary(str(folder))
+
+    count = len(site.looks)
+    watched(triangulate, lambda: 0, lambda done: site.progress("solving cameras", done, count))
     return folder

@@ -52,8 +52,9 @@ def _draw(
     pen.rectangle((x, y, x + width - 1, y + height - 1), fill=GREEN if record.registered else RED)
     sheet.paste(picture, (x + FRAME, y + FRAME))
     below = top + THUMBNAIL + 2 * FRAME + 2
-    pen.text((left, below), _fitted(pen, font, record.name), fill=INK, font=font)
-    pen.text((left, below + LINE), _fitted(pen, font, record.why), fill=ALARM, font=font)
+    middle = left + (THUMBNAIL + 2 * FRAME) // 2
+    for line, (text, ink) in enumerate(((record.name, INK), (record.why, ALARM))):
+        pen.text((middle, below + line * LINE), _fitted(pen, font, text), fill=ink, font=font, anchor="ma")
 
 
 def _fitted(pen: ImageDraw.ImageDraw, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, text: str) -> str:

@@ -3,12 +3,12 @@
 import shutil
 import warnings
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from sfumato.capture.cache import fingerprint
 from sfumato.capture.photos import check_folder, list_photos
-from sfumato.capture.sfm.diagnosis import is_still, judge, verdict
+from sfumato.capture.sfm.diagnosis import UNREADABLE, is_still, judge, verdict
 from sfumato.capture.sfm.evidence import Evidence
 from sfumato.capture.sfm.features import color
 from sfumato.capture.sfm.ladder import Climb
@@ -34,6 +34,7 @@ from sfumato.core.progress import Note, Progress, mute, silent
 __all__ = ["solve"]
 
 MIN_PHOTOS = 3  # two give cameras, but nothing to check them with
+MIN_POINTS = 40  # fewer are what chance finds in photos without detail
 VERSION = 2  # of what is done: results of another are not used again
 
 
@@ -73,7 +74,7 @@ def solve(
     files = [photos / name for name in names] + [masks[name] for name in sorted(masks)]
     mark = fingerprint(files, VERSION, SEED, sequential, sorted(masks))
     if kept := recall(folder, mark):
-        _warn_of([row.name for row in kept.table if row.why == "cannot be read"], photos, len(names))
+        _warn_of([row.name for row in kept.table if row.why == UNREADABLE], photos, len(names))
         return kept
     if (folder / "sparse").exists() and not (folder / RECORD).exists():
         raise InputError(f"{folder} holds a model that was not made here; choose another folder for the result")
@@ -104,13 +105,12 @@ class _Report:
     folder: Path
     looks: list[Look]
     refused: list[Refused]
-    links: list = field(default_factory=list)  # type: ignore[type-arg]
 
     def write(self, evidence: Evidence | None, registered: Collection[str]) -> list[PhotoRecord]:
         """Write both to the folder; returns the table."""
         features = evidence.counts() if evidence else [0] * len(self.looks)
-        self.links = evidence.links() if evidence else []
-        table = judge(self.looks, self.refused, features, self.links, registered)
+        links = evidence.links() if evidence else []
+        table = judge(self.looks, self.refused, features, links, registered)
         write_table(self.folder, table)
         write_sheet(self.folder, table, {look.name: look.thumbnail for look in self.looks})
         return table
@@ -131,7 +131,7 @@ def _find(site: Site, report: _Report, note: Note, in_order: bool) -> Reconstruc
         raise report.refuse(climb.evidence, still=True)
     climb.solve()
     model = climb.best
-    if model is None or len(trusted(model)) < MIN_PHOTOS:
+    if model is None or len(trusted(model)) < MIN_PHOTOS or model.num_points3D() < MIN_POINTS:
         raise report.refuse(climb.evidence)
     known = set(trusted(model))
     for number in set(model.reg_image_ids()) - known:

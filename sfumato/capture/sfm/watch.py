@@ -7,7 +7,7 @@ from typing import Any
 from sfumato.capture.undistort import load_pycolmap
 from sfumato.core.errors import InputError
 
-__all__ = ["MORE", "Tell", "watched"]
+__all__ = ["MORE", "PERIOD", "Tell", "watched"]
 
 Tell = Callable[[int], None]  # how many are done
 MORE = "take more photos, each sharing more than half of its view with the next, of something with texture"

@@ -1,0 +1,185 @@
+"""Structure from motion that does not give up: hard photos, photos of many kinds, models in parts."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter
+
+from sfumato.capture.sfm import solve
+from sfumato.capture.sfm.evidence import Evidence
+from sfumato.capture.sfm.ladder import is_enough
+from sfumato.capture.sfm.mapping import MapSettings, map_cameras, map_globally
+from sfumato.capture.sfm.merging import merge
+from sfumato.capture.sfm.pairs import every_pair
+from sfumato.capture.sfm.site import FeatureSettings, Site
+from sfumato.capture.sfm.survey import look_at_all
+from sfumato.capture.undistort import load_pycolmap
+from sfumato.core.errors import InputError
+from sfumato.core.progress import silent
+
+Change = Callable[[Image.Image, int], Image.Image]
+Pictures = Callable[..., Path]
+
+
+def as_it_is(photo: Image.Image, number: int) -> Image.Image:
+    return photo
+
+
+@pytest.fixture
+def foxes(tmp_path: Path, shared_data: Path) -> Pictures:
+    """Writes every other of the first photos of the fox, 270 x 480, changed, to a folder."""
+
+    def write(count: int, change: Change = as_it_is, suffix: str = ".png") -> Path:
+        folder = tmp_path / "photos"
+        folder.mkdir()
+        for number, path in enumerate(sorted((shared_data / "fox" / "images").iterdir())[: 2 * count : 2]):
+            photo = Image.open(path).convert("RGB").resize((270, 480), Image.Resampling.BOX)
+            change(photo, number).save(folder / f"{number} of many{suffix}", quality=95)
+        return folder
+
+    return write
+
+
+def of_each_kind(photo: Image.Image, number: int) -> Image.Image:
+    if number % 3 == 1:
+        return photo.rotate(90, expand=True)
+    return photo.resize((210, 373)) if number % 3 == 2 else photo
+
+
+def test_what_is_enough() -> None:
+    assert [is_enough(*numbers) for numbers in ((45, 50), (44, 50), (7, 8), (6, 8), (5, 5), (4, 5))] == [
+        *(True, False, True, False, True, False),
+    ]
+
+
+def test_sizes_and_orientations_are_mixed(foxes: Pictures, tmp_path: Path) -> None:
+    said: list[str] = []
+    found = solve(foxes(9, of_each_kind), tmp_path / "scene", note=said.append)
+    assert (found.registered, found.left_out, said) == (9, [], [])
+    model = load_pycolmap().Reconstruction(tmp_path / "scene" / "sparse" / "0")
+    assert sorted((camera.width, camera.height) for camera in model.cameras.values()) == [
+        (210, 373),
+        (270, 480),
+        (480, 270),
+    ]
+
+
+def test_photos_pycolmap_cannot_read_are_converted(foxes: Pictures, tmp_path: Path) -> None:
+    found = solve(foxes(5, suffix=".webp"), tmp_path / "scene")
+    assert found.registered == 5
+    model = load_pycolmap().Reconstruction(tmp_path / "scene" / "sparse" / "0")
+    assert {image.name for image in model.images.values()} == {f"{number} of many.webp" for number in range(5)}
+    colors = np.array([point.color for point in model.points3D.values()])
+    assert (colors.max(axis=1) > 30).mean() > 0.9
+
+
+def test_features_behind_a_mask_are_dropped(foxes: Pictures, tmp_path: Path) -> None:
+    photos = foxes(5)
+    shown = np.zeros((48, 27), dtype=np.uint8)  # not the photo's size
+    shown[:, 13:] = 255
+    masks = {}
+    for number in range(3):  # some photos have none
+        masks[f"{number} of many.png"] = tmp_path / f"{number}.jpg"
+        Image.fromarray(shown).save(masks[f"{number} of many.png"])
+    assert solve(photos, tmp_path / "scene", masks=masks).registered == 5
+    model = load_pycolmap().Reconstruction(tmp_path / "scene" / "sparse" / "0")
+    for image in model.images.values():
+        x = np.array([point.xy[0] for point in image.points2D])
+        assert (x.min() > 128) == (image.name in masks)
+
+
+def test_faint_photos_need_another_rung(foxes: Pictures, tmp_path: Path) -> None:
+    """In photos of little contrast few features pass at first; the ladder lowers what is asked of them."""
+
+    def faint(photo: Image.Image, number: int) -> Image.Image:
+        return Image.fromarray((118 + 0.05 * np.asarray(photo)).astype(np.uint8))
+
+    said: list[str] = []
+    found = solve(foxes(6, faint), tmp_path / "scene", note=said.append)
+    assert found.registered == 6
+    assert any(line.startswith("more features: ") and line.endswith("-> 6 of 6 photos") for line in said)
+    assert not any("affine" in line for line in said)  # enough was enough
+
+
+def test_blurred_photos_are_called_blurred(foxes: Pictures, tmp_path: Path) -> None:
+    blurred = foxes(4, lambda photo, number: photo.filter(ImageFilter.GaussianBlur(14)))
+    with pytest.raises(InputError, match="most photos are blurred; hold the camera still"):
+        solve(blurred, tmp_path / "scene")
+    assert (tmp_path / "scene" / "capture.csv").read_text(encoding="utf-8").count(",blurred") == 4
+    assert (tmp_path / "scene" / "contact.jpg").exists()
+
+
+def test_copies_of_one_photo(foxes: Pictures, tmp_path: Path) -> None:
+    folder = foxes(1)
+    for number in range(1, 15):
+        (folder / f"{number}.png").write_bytes((folder / "0 of many.png").read_bytes())
+    with pytest.raises(InputError, match=r"copies of one, or the camera did not move, .* walk around"):
+        solve(folder, tmp_path / "scene")
+
+
+def test_frames_in_order(foxes: Pictures, tmp_path: Path) -> None:
+    found = solve(foxes(16), tmp_path / "scene", sequential=True)
+    assert found.registered == 16
+    assert min(row.matched for row in found.table) >= 5
+
+
+@pytest.fixture
+def whole(foxes: Pictures, tmp_path: Path) -> tuple[Evidence, Any]:
+    """Nine photos, matched, and their model."""
+    photos, work = foxes(9), tmp_path / "work"
+    work.mkdir()
+    looks, _ = look_at_all(photos, sorted(path.name for path in photos.iterdir()), silent)
+    evidence = Evidence(Site(photos, looks, {}, work, silent), FeatureSettings(count=1500), work / "features.db")
+    evidence.find_features()
+    evidence.match(every_pair(9))
+    (model,) = map_cameras(evidence.site, evidence.path, MapSettings())
+    assert model.num_reg_images() == 9
+    return evidence, model
+
+
+def part_of(model: Any, places: range) -> Any:
+    part = load_pycolmap().Reconstruction(model)
+    numbers = sorted(model.reg_image_ids())
+    for number in set(numbers) - {numbers[place] for place in places}:
+        part.deregister_frame(part.image(number).frame_id)
+    return part
+
+
+def test_parts_are_merged(whole: tuple[Evidence, Any]) -> None:
+    """By a photo that both have, and, without one, by points that both have; where they lie does not matter."""
+    evidence, model = whole
+    pycolmap = load_pycolmap()
+    turn = np.array([0.1, 0.2, 0.3, 0.9]) / np.linalg.norm([0.1, 0.2, 0.3, 0.9])
+    elsewhere = pycolmap.Sim3d(2.5, pycolmap.Rotation3d(turn), np.array([1.0, 2.0, 3.0]))
+    for first, second in ((range(5), range(4, 9)), (range(5), range(5, 9))):
+        moved = part_of(model, second)
+        moved.transform(elsewhere)
+        merged = merge(evidence.site, [part_of(model, first), moved], evidence)
+        assert merged.num_reg_images() == 9
+        assert merged.compute_mean_reprojection_error() < 1.2 * model.compute_mean_reprojection_error()
+        compared = pycolmap.compare_reconstructions(merged, model, alignment_error="proj_center")
+        assert max(error.rotation_error_deg for error in compared["errors"]) < 0.5
+
+
+def test_the_global_mapper_finds_the_same(whole: tuple[Evidence, Any]) -> None:
+    evidence, model = whole
+    (found,) = map_globally(evidence.site, evidence.path)
+    assert found.num_reg_images() == 9
+    compared = load_pycolmap().compare_reconstructions(found, model, alignment_error="proj_center")
+    assert max(error.rotation_error_deg for error in compared["errors"]) < 1.0
+
+
+def test_the_global_mapper_is_stopped(whole: tuple[Evidence, Any]) -> None:
+    evidence, _ = whole
+
+    def interrupt(stage: str, done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    site = Site(evidence.site.photos, evidence.site.looks, {}, evidence.site.work, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        map_globally(site, evidence.path)
+    assert sys.exc_info() == (None, None, None)
