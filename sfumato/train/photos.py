@@ -15,11 +15,11 @@ from sfumato.core.image import planar, resize, resize_mask
 from sfumato.core.limits import usable_cores
 from sfumato.core.scene import EMPTY, IGNORED, View
 
-__all__ = ["Lesson", "Photos"]
+__all__ = ["Lesson", "Photos", "under_way"]
 
-# threads that decode, and photos that are decoded before they are asked for: the first that fit into memory. More
-# threads would only take cores from training.
-CREWS = ((2, 4), (2, 2), (1, 2), (1, 1))
+WORKERS = 2  # threads that decode; more would only take cores from training
+AHEAD = 4  # photos that are decoded before they are asked for
+CREWS = ((WORKERS, AHEAD), (2, 2), (1, 2), (1, 1))  # of workers and photos ahead: the first that fits into memory
 BUSY = 10  # bytes per pixel of a photo that is being decoded: four in Pillow, three as a tensor, three laid out anew
 
 
@@ -59,9 +59,7 @@ class Photos:
         self._divisor = 0
         self._waited = 0.0
         self._pixels = max((view.camera.width * view.camera.height for view in views), default=0)  # of the largest
-        needs = [self._pixels * (3 * (ahead + 1) + BUSY * workers) for workers, ahead in CREWS]
-        fitting = [crew for crew, need in zip(CREWS, needs, strict=True) if keep is None or need <= keep]
-        self._workers, self._most_ahead = fitting[0] if fitting else CREWS[-1]
+        self._workers, self._most_ahead = _crew(self._pixels, keep)
         self._pool = ThreadPoolExecutor(min(self._workers, usable_cores()), thread_name_prefix="photos")
 
     def __enter__(self) -> "Photos":
@@ -130,10 +128,26 @@ class Photos:
 
     def _hold(self, index: int, prepared: "_Prepared") -> None:
         """Keep a photo when there is room for it beside those that are decoded ahead."""
-        others = self._pixels * (3 * (self._most_ahead + 1) / self._divisor**2 + BUSY * self._workers)
+        others = _need(self._pixels, (self._workers, self._most_ahead), self._divisor)
         if self._keep is None or self._bytes + prepared.bytes + others <= self._keep:
             self._held[index] = prepared
             self._bytes += prepared.bytes
+
+
+def under_way(pixels: int, keep: int | None = None) -> int:
+    """Bytes for photos of that many pixels at most that `Photos` needs beside what it holds."""
+    return _need(pixels, _crew(pixels, keep))
+
+
+def _crew(pixels: int, keep: int | None) -> tuple[int, int]:
+    fitting = [crew for crew in CREWS if keep is None or _need(pixels, crew) <= keep]
+    return fitting[0] if fitting else CREWS[-1]
+
+
+def _need(pixels: int, crew: tuple[int, int], divisor: int = 1) -> int:
+    """Bytes of the photos that are being decoded, those that are ahead, and the one that is learned from."""
+    workers, ahead = crew
+    return BUSY * pixels * workers + 3 * (ahead + 1) * pixels // divisor**2
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,12 +14,11 @@ from sfumato.core.camera import Camera
 from sfumato.core.errors import InputError
 from sfumato.core.image import planar
 from sfumato.core.scene import EMPTY, IGNORED, SHOWN, Picture, View
-from sfumato.train.photos import CREWS, Lesson, Photos
+from sfumato.train.photos import AHEAD, Lesson, Photos, under_way
 
 SIDE = 32
 BYTES = 3 * SIDE * SIDE
-WORKERS, AHEAD = CREWS[0]
-OTHERS = SIDE * SIDE * (3 * (AHEAD + 1) + 10 * WORKERS)  # bytes that are needed beside what is held
+OTHERS = under_way(SIDE * SIDE)  # bytes that are needed beside what is held
 
 
 def noise_view(name: str, mask: torch.Tensor | None = None) -> View:
@@ -128,6 +127,12 @@ def test_few_photos_are_decoded_ahead(views: list[View], keep: int, ahead: int) 
         photos.take(1)
         time.sleep(0.1)
         assert count.total() == 1 + ahead
+
+
+def test_what_is_under_way_by_hand() -> None:
+    assert under_way(100) == 100 * (2 * 10 + 3 * 5)  # two being decoded, four ahead, one in use
+    assert under_way(100, keep=3499) == 100 * (2 * 10 + 3 * 3)
+    assert under_way(100, keep=0) == 100 * (10 + 3 * 2)
 
 
 def test_photos_that_lie_well_are_not_copied(views: list[View]) -> None:
