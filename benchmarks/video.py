@@ -26,6 +26,7 @@ from sfumato.capture.video import extract_frames
 from sfumato.core.camera import Camera
 
 RATE, RENDERED = 30, 10  # frames a second
+SAMPLES = 1  # rays a pixel: the video is smeared and compressed anyway
 MARGIN = 16  # pixels around a rendered frame, from where its turned copies take their borders
 TREMOR, SMEAR = 0.004, 0.003  # radians
 RESTS = ((0.30, 0.38), (0.70, 0.78))  # shares of the time that the camera stands still
@@ -95,7 +96,7 @@ def pictures(seconds: float, width: int, height: int) -> Iterator[np.ndarray]:
 
     def frames_of(number: int) -> list[np.ndarray]:
         K = cameras[number].K.double().numpy()
-        photo = Image.fromarray(picture(scene, cameras[number]))
+        photo = Image.fromarray(picture(scene, cameras[number], SAMPLES))
         made = []
         for k in range(copies):
             angles = hand[number * copies + k]
