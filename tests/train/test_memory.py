@@ -45,7 +45,7 @@ def test_parts_by_hand() -> None:
         ("pictures", {"test": ((8000, 6000),)}),
         ("pictures", {"downscale": 100.0}),
         ("photos", {"train": (PHOTO,) * 91}),
-        ("Python, torch, kernels", {"taken": 2**40}),
+        ("Python, torch, libraries", {"taken": 2**40}),
         ("gradients", {"backend": "reference"}),
         ("tile lists", {"backend": "reference"}),
     ],
