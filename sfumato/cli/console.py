@@ -66,6 +66,10 @@ class Stages:
         else:
             self._plain(stage, done, total)
 
+    def note(self, sentence: str) -> None:
+        """A `core.progress.Note` that prints the sentence above the bars."""
+        (self._bars.console if self._bars else self._console).print(sentence, markup=False, soft_wrap=True)
+
     def _plain(self, stage: str, done: int, total: int) -> None:
         now = perf_counter()
         if stage != self._stage:

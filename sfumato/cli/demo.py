@@ -45,7 +45,8 @@ def main(words: Sequence[str]) -> int:
     flags = parse(Demo, words)
     if not flags.seconds > 0:
         raise InputError(f"--seconds must be above 0; got {flags.seconds:g}")
-    from sfumato.cli.run import RUN, check_output, load, train_and_report
+    from sfumato.cli.output import RUN, check_output
+    from sfumato.cli.run import load, train_and_report
     from sfumato.train import TrainConfig
 
     photos, clock = flags.output / PHOTOS, _Clock()

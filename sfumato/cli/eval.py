@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from sfumato.cli.flags import Backend, Input, parse
+from sfumato.cli.flags import Backend, Count, Input, parse
 
 __all__ = ["Eval", "main"]
 
@@ -26,6 +26,12 @@ class Eval:
     """Divide the sides of all photos by D; say what training was told."""
     holdout: Annotated[int, arg(metavar="N")] = 8
     """Every Nth photo was held out, unless the dataset says which."""
+    masks: Literal["ignore", "empty", "off"] = "ignore"
+    """What the black pixels of masks/ mean; say what training was told."""
+    invert_masks: bool = False
+    """The white pixels of masks mean that instead."""
+    frames: Count = None
+    """How many frames of a video training took, if it was told."""
     lpips: Annotated[Path | None, arg(metavar="WEIGHTS")] = None
     """State dict (.pth or .safetensors) of LPIPS with AlexNet or VGG16; sfumato ships none."""
     backend: Backend = "auto"
@@ -38,14 +44,17 @@ def main(words: Sequence[str]) -> int:
     """Run the verb; returns the exit code."""
     flags = parse(Eval, words)
     from sfumato import formats
-    from sfumato.cli.run import REPORT, check_output, clear, load, prepare, score
+    from sfumato.cli.output import REPORT, check_output, clear
+    from sfumato.cli.run import Reading, in_frame_of, load, prepare, score
     from sfumato.evaluate.lpips import Lpips
 
     gaussians = formats.read(flags.splat)
     weights = Lpips.load(flags.lpips) if flags.lpips else None
     if flags.output:
         check_output(flags.output, flags.force, flags.input, REPORT)
-    scene = load(flags.input, flags.downscale, flags.holdout)
+    reading = Reading(flags.downscale, flags.holdout, flags.masks, flags.invert_masks, flags.frames)
+    scene = load(flags.input, reading)
+    gaussians = in_frame_of(scene, gaussians, formats.origin_of(flags.splat))
     prepare(flags.backend)
     if flags.output:
         clear(flags.output, REPORT)

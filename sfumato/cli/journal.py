@@ -2,10 +2,13 @@
 
 import json
 import math
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
+
+from sfumato.core.files import write_text
 
 if TYPE_CHECKING:
     from sfumato.train import Progressed
@@ -18,12 +21,14 @@ LINES = 500  # in a run at most, about
 class Journal:
     """log.jsonl, open while training runs; use it in a with statement."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, after: int = 0) -> None:
+        """after: the step that is gone on from; what the log holds of later ones is dropped."""
+        self._path, self._after = path, after
         self._file: TextIO | None = None
 
     def __enter__(self) -> "Journal":
-        self._file = self._path.open("w", encoding="utf-8", buffering=1)  # line by line: a killed run keeps its log
+        write_text(self._path, "".join(_lines_until(self._path, self._after)))
+        self._file = self._path.open("a", encoding="utf-8", buffering=1)  # line by line: a killed run keeps its log
         return self
 
     def __exit__(
@@ -42,7 +47,7 @@ class Journal:
         if self._file is None:
             return
         entry = {
-            "step": progressed.step,
+            "step": progressed.earlier + progressed.step,
             "loss": progressed.loss if math.isfinite(progressed.loss) else None,
             "psnr": round(psnr, 4) if math.isfinite(psnr) else None,
             "gaussians": len(progressed.gaussians),
@@ -54,3 +59,13 @@ class Journal:
             full, self._file = self._file, None
             with suppress(OSError):
                 full.close()
+
+
+def _lines_until(path: Path, step: int) -> Iterator[str]:
+    """The lines of a log up to a step; one that a kill cut off in the middle is no line."""
+    if not step or not path.is_file():
+        return
+    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+        with suppress(ValueError, KeyError, TypeError):
+            if json.loads(line)["step"] <= step and line.endswith("\n"):
+                yield line

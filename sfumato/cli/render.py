@@ -61,7 +61,7 @@ def main(words: Sequence[str]) -> int:
     _check(flags)
     from sfumato import formats
     from sfumato.cli.console import Stages
-    from sfumato.cli.run import load, prepare
+    from sfumato.cli.run import in_frame_of, load, prepare
     from sfumato.kernels.stages import RenderSettings
     from sfumato.render.video import PICTURE_SUFFIXES, VIDEO_SUFFIXES, fly_through
 
@@ -70,6 +70,8 @@ def main(words: Sequence[str]) -> int:
         raise InputError(f"cannot write {flags.output}: wanted a folder, or a file that ends in {' '.join(known[1:])}")
     gaussians = formats.read(flags.splat)
     scene = load(flags.scene) if flags.scene else None
+    if scene is not None:
+        gaussians = in_frame_of(scene, gaussians, formats.origin_of(flags.splat))
     cameras, names = _cameras(flags, gaussians, scene)
     background = flags.background or (scene.background if scene else (0.0, 0.0, 0.0))
     picture: Literal["color", "depth"] = "depth" if flags.depth else "color"

@@ -1,26 +1,29 @@
 """The composition behind `train`, `eval` and `demo`: a scene to a folder with splat, scores, pictures and protocol."""
 
 import json
-import shutil
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+import torch
 from rich.console import Console
 from torch import Tensor
 
 from sfumato import formats
+from sfumato.cli.board import Board
 from sfumato.cli.console import Stages, TrainingLine, duration
 from sfumato.cli.interrupt import gentle
 from sfumato.cli.journal import Journal
+from sfumato.cli.keeper import Keeper, Saving
+from sfumato.cli.output import CHECKPOINTS, check_room, clear, locked
 from sfumato.core.errors import InputError
-from sfumato.core.files import write_text
+from sfumato.core.files import sweep, write_text
 from sfumato.core.gaussians import Gaussians
 from sfumato.core.progress import Progress
 from sfumato.core.scene import Scene, View
+from sfumato.core.units import say_bytes
 from sfumato.evaluate import Evaluation, ViewScore, evaluate, write_report
 from sfumato.evaluate.compare import picture_name, write_comparison
 from sfumato.evaluate.report import plain, protocol_of
@@ -28,26 +31,35 @@ from sfumato.kernels import backends
 from sfumato.kernels.stages import RenderSettings
 
 if TYPE_CHECKING:
+    from sfumato.capture.load import Fit
+    from sfumato.cli.budget import Budget
     from sfumato.evaluate.lpips import Lpips
-    from sfumato.train import Progressed, TrainConfig
+    from sfumato.train import Progressed, TrainConfig, TrainingState
 
 __all__ = [
-    "REPORT",
-    "RUN",
+    "Reading",
     "Trained",
-    "check_output",
-    "clear",
+    "in_frame_of",
     "left_out",
     "load",
     "prepare",
+    "say",
     "score",
     "train_and_report",
 ]
 
-REPORT = ("report.json", "report.md", "compare")
-RUN = ("splat.ply", *REPORT, "log.jsonl", "config.json")
 MOMENT = 1.5  # seconds
-SPARE = 200 * 2**20  # bytes on the disk, besides the splat, for pictures and the log
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a scene is read: the flags that `train` and `eval` share."""
+
+    downscale: float = 1.0
+    holdout: int = 8
+    masks: Literal["ignore", "empty", "off"] = "ignore"
+    invert_masks: bool = False
+    frames: int | None = None  # of a video
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,58 +73,25 @@ class Trained:
     interrupted: bool
 
 
-def check_output(folder: Path, force: bool, source: Path, files: Sequence[str] = RUN) -> None:
-    """Refuse a folder that holds any of `files`, or cannot be written, or is the source; changes nothing.
-
-    Raises InputError in one sentence.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} must be a folder for results; it is a file, choose another name")
-    if folder.resolve() == source.resolve():
-        raise InputError(f"{folder} is where the photos are; choose another folder for results")
-    held = [name for name in files if (folder / name).exists()]
-    if held and not force:
-        raise InputError(
-            f"{folder} already holds a run or its report ({', '.join(held)}); choose another or add --force"
-        )
-    parent = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    try:
-        with tempfile.TemporaryFile(dir=parent):
-            pass
-    except OSError as error:
-        raise InputError(f"{folder} cannot be written: {error.strerror}; choose another place") from None
-    free = shutil.disk_usage(parent).free
-    if free < SPARE:
-        raise InputError(f"{folder} has {free / 2**20:.0f} MiB free on its disk; {SPARE / 2**20:.0f} MiB are needed")
-
-
-def clear(folder: Path, files: Sequence[str] = RUN) -> None:
-    """Make the folder and remove `files` of an earlier run, and nothing else."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in files:
-        if (folder / name).is_dir():
-            for picture in (folder / name).glob("*.png"):
-                picture.unlink()
-        else:
-            (folder / name).unlink(missing_ok=True)
-
-
-def load(source: Path, downscale: float = 1.0, holdout: int = 8) -> Scene:
-    """The scene in a folder, with progress shown. Raises InputError when it cannot be read."""
-    if not downscale >= 1:
-        raise InputError(f"--downscale must be at least 1; got {downscale:g}")
-    if holdout < 0 or holdout == 1:
-        raise InputError(f"--holdout must be 0 (none) or at least 2; got {holdout}")
+def load(source: Path, reading: Reading | None = None, fit: "Fit | None" = None) -> Scene:
+    """The scene in a folder, with progress shown. fit: see `load_scene`. Raises InputError when it cannot be read."""
+    reading = reading or Reading()
+    if not reading.downscale >= 1:
+        raise InputError(f"--downscale must be at least 1; got {reading.downscale:g}")
+    if reading.holdout < 0 or reading.holdout == 1:
+        raise InputError(f"--holdout must be 0 (none) or at least 2; got {reading.holdout}")
+    if reading.frames is not None and reading.frames < 3:
+        raise InputError(f"--frames must be at least 3; got {reading.frames}")
     from sfumato.capture import load_scene
 
     with Stages() as progress:
-        scene = load_scene(source, downscale=downscale, holdout=holdout, progress=progress)
+        scene = load_scene(source, **asdict(reading), fit=fit, progress=progress, note=progress.note)
     if "photos_given" in scene.protocol:  # the cameras were found here
         solved = scene.protocol
-        _say(f"{solved['registered']} of {solved['photos_given']} photos registered" + left_out(solved["left_out"]))
-        _say(f"reprojection error {solved['reprojection_error']:.2f} pixels")
+        say(f"{solved['registered']} of {solved['photos_given']} photos registered, ", end="")
+        say(f"reprojection error {solved['reprojection_error']:.2f} pixels")
     size = scene.views[0].camera
-    _say(
+    say(
         f"{len(scene.train)} photos to train on, {len(scene.test)} held out, "
         f"{size.width} x {size.height} pixels, {len(scene.points):,} points"
     )
@@ -124,6 +103,12 @@ def left_out(names: object) -> str:
     names = list(names) if isinstance(names, list) else []
     more = f" and {len(names) - 10} more" if len(names) > 10 else ""
     return f"; left out: {', '.join(map(str, names[:10]))}{more}" if names else ""
+
+
+def in_frame_of(scene: Scene, gaussians: Gaussians, origin: tuple[float, float, float]) -> Gaussians:
+    """Gaussians of a file with that origin, in the coordinates of the scene."""
+    apart = torch.tensor(origin, dtype=torch.float64) - torch.tensor(scene.origin, dtype=torch.float64)
+    return replace(gaussians, means=gaussians.means + apart.to(gaussians.means)) if apart.any() else gaussians
 
 
 def prepare(backend: str) -> None:
@@ -148,46 +133,85 @@ def train_and_report(
     backend: str = "auto",
     seconds: float | None = None,
     asked: Mapping[str, object] | None = None,
+    saving: Saving | None = None,
+    start: "Gaussians | TrainingState | None" = None,
+    budget: "Budget | None" = None,
+    board: Path | None = None,
 ) -> Trained:
     """Train, save the splat, score it on the held-out photos, and write everything to `folder`.
 
-    seconds: fix the number of steps so that training takes so long. asked: the command line, for config.json.
-    What the folder holds of an earlier run is removed first. An interruption saves what was trained so far.
-    Raises KeyboardInterrupt when interrupted before there is anything to save.
+    seconds: fix the number of steps so that training takes so long. asked: the command line, for config.json. saving:
+    when checkpoints are written. start: see `train`; what the folder holds of an earlier run is removed first, but
+    not when that run is gone on with, from its state. budget: of memory. board: folder for TensorBoard's files.
+    An interruption saves a checkpoint and the splat so far, without scores. Raises KeyboardInterrupt when interrupted
+    before there is anything to save, InputError when there is no room on the disk or in memory, or another run uses
+    the folder.
     """
-    prepare(backend)
-    clear(folder)
-    began = perf_counter()
-    if seconds is not None:
-        from sfumato.train import plan_steps
+    from sfumato.train import Checkpoints, TrainingState, plan_steps, scene_digest
 
-        config = plan_steps(scene, config, seconds, backend)
-        _say(f"{seconds:g} seconds are enough for {config.steps} steps; --steps {config.steps} repeats this run")
-    planning = perf_counter() - began
-    config = config.fixed(scene)
-    settings = {"command": dict(asked or {}), "train": asdict(config)}
-    write_text(folder / "config.json", json.dumps(plain(settings), indent=2) + "\n")
+    saving = saving or Saving()
+    with locked(folder):
+        prepare(backend)
+        going_on = isinstance(start, TrainingState)
+        if not going_on:
+            clear(folder)
+        sweep(folder)
+        sweep(folder / CHECKPOINTS)
+        began = perf_counter()
+        if seconds is not None:
+            config = plan_steps(scene, config, seconds, backend)
+            say(f"{seconds:g} seconds are enough for {config.steps} steps; --steps {config.steps} repeats this run")
+        planning = perf_counter() - began
+        config = config.fixed(scene)
+        if budget is not None:
+            config = _within(budget, scene, config, going_on)
+        check_room(folder, _disk(config, scene, saving))
+        settings = {"command": dict(asked or {}), "train": config.to_dict()}
+        write_text(folder / "config.json", json.dumps(plain(settings), indent=2) + "\n")
 
-    gaussians, last, interrupted = _train(scene, config, backend, folder)
-    formats.write(folder / "splat.ply", gaussians)
-    training = {
-        "seconds": last.seconds,
-        "planning_seconds": planning,
-        "steps": last.step,
-        "gaussians": len(gaussians),
-        "interrupted": interrupted,
-        "config": asdict(config),
-    }
-    evaluation = None
-    if interrupted:  # first without scores, which take time: whoever interrupts may do so again
-        write_report(folder, None, training, protocol_of(scene, RenderSettings(near=scene.near), backend))
-    try:
-        evaluation = score(gaussians, scene, folder, backend, training=training)
-    except KeyboardInterrupt:
-        if not interrupted:
-            raise
-    _say(f"{len(gaussians):,} Gaussians in {duration(last.seconds)} of training, written to {folder / 'splat.ply'}")
+        keeper = Keeper(Checkpoints(folder / CHECKPOINTS), config, scene_digest(scene), saving, say)
+        gaussians, last, interrupted = _train(scene, config, backend, folder, keeper, start, budget, board)
+        formats.write(folder / "splat.ply", gaussians, scene.origin)
+        training = {
+            "seconds": last.seconds,
+            "planning_seconds": planning,
+            "steps": last.step,
+            "gaussians": len(gaussians),
+            "interrupted": interrupted,
+            "memory": budget.to_report() if budget else None,
+            "config": asdict(config),
+        }
+        evaluation = None
+        if interrupted:  # scores take time, and whoever interrupts has none
+            write_report(folder, None, training, protocol_of(scene, RenderSettings(near=scene.near), backend))
+        else:
+            evaluation = score(gaussians, scene, folder, backend, training=training)
+        say(f"{len(gaussians):,} Gaussians in {duration(last.seconds)} of training, written to {folder / 'splat.ply'}")
+        if interrupted and saving.seconds:
+            say(f"stopped after step {last.step} of {last.steps}; the same command with --resume goes on from there")
     return Trained(gaussians, evaluation, folder, last.seconds, interrupted)
+
+
+def _within(budget: "Budget", scene: Scene, config: "TrainConfig", going_on: bool) -> "TrainConfig":
+    """The config with what fits into memory; a run that is gone on with keeps its own, or is refused."""
+    fitted = budget.fit_training(scene, config)
+    if not going_on:
+        return fitted
+    if fitted.gaussians_for(scene) < config.gaussians_for(scene):
+        raise InputError(
+            f"going on with this run takes up to {config.gaussians_for(scene):,} Gaussians, which do not fit into "
+            f"{say_bytes(budget.bytes)} of memory; close other programs, or raise --memory"
+        )
+    return config
+
+
+def _disk(config: "TrainConfig", scene: Scene, saving: Saving) -> int:
+    """Bytes that the splat and its checkpoints can take on the disk."""
+    from sfumato.train.checkpoint import KEPT
+
+    row = 4 * (14 + 3 * (config.sh_degree + 1) ** 2)
+    copies = 1 + (3 * (KEPT + 1) if saving.seconds else 0)  # a checkpoint has two moments too; one is being written
+    return copies * row * config.gaussians_for(scene)
 
 
 def score(
@@ -222,21 +246,36 @@ def score(
             counted: list[str] = []
             evaluation = evaluate(gaussians, views, settings, scene.background, backend, lpips, compared)
         distance = "" if evaluation.lpips is None else f", LPIPS {evaluation.lpips:.4f}"
-        _say(f"held out {len(views)}: PSNR {evaluation.psnr:.2f} dB, SSIM {evaluation.ssim:.4f}{distance}", result=True)
+        say(f"held out {len(views)}: PSNR {evaluation.psnr:.2f} dB, SSIM {evaluation.ssim:.4f}{distance}", result=True)
     else:
-        _say("nothing was held out, so there are no scores; --holdout 8 holds out every 8th photo")
+        say("nothing was held out, so there are no scores; --holdout 8 holds out every 8th photo")
     if folder:
         protocol = protocol_of(scene, settings, backend)
         write_report(folder, evaluation, training or {"gaussians": len(gaussians)}, protocol, pictures)
     return evaluation
 
 
-def _train(scene: Scene, config: "TrainConfig", backend: str, folder: Path) -> tuple[Gaussians, "Progressed", bool]:
+def _train(
+    scene: Scene,
+    config: "TrainConfig",
+    backend: str,
+    folder: Path,
+    keeper: Keeper,
+    start: "Gaussians | TrainingState | None",
+    budget: "Budget | None",
+    board: Path | None,
+) -> tuple[Gaussians, "Progressed", bool]:
     """The trained Gaussians, the last step, and whether somebody stopped it early."""
-    from sfumato.train import train
+    from sfumato.train import Progressed, TrainingState, train
 
+    earlier = start if isinstance(start, TrainingState) else None
     last: Progressed | None = None
-    with gentle() as request, TrainingLine() as line, Journal(folder / "log.jsonl") as journal:
+    with (
+        gentle() as request,
+        TrainingLine() as line,
+        Journal(folder / "log.jsonl", earlier.total if earlier else 0) as journal,
+        Board(board) as tensorboard,
+    ):
 
         def on_step(progressed: "Progressed") -> None:
             nonlocal last
@@ -244,22 +283,28 @@ def _train(scene: Scene, config: "TrainConfig", backend: str, folder: Path) -> t
             if journal.wants(progressed):
                 psnr = progressed.psnr
                 journal.write(progressed, psnr)
+                tensorboard.write(progressed, psnr)
                 line.measured(psnr)
             line(progressed)
+            if request.made or keeper.wants(progressed):
+                keeper.save(progressed)
             request.check()
 
         try:
-            gaussians = train(scene, config, backend, on_step)
+            gaussians = train(scene, config, backend, on_step, start, budget.keep if budget else None)
         except KeyboardInterrupt:
             if last is None:
                 raise
             stopped = last.gaussians.detach()
             return stopped[stopped.finite.nonzero()[:, 0]], last, True
-    if last is None:
-        raise RuntimeError("training ended without a step")
+    if last is None:  # a run that was complete, but for its scores
+        if earlier is None:
+            raise RuntimeError("training ended without a step")
+        nothing = torch.zeros(1, 1, 3)
+        last = Progressed(earlier.step, config.steps_for(scene), 0.0, nothing, nothing, gaussians, earlier.seconds)
     return gaussians, last, False
 
 
-def _say(sentence: str, result: bool = False) -> None:
+def say(sentence: str, result: bool = False, end: str = "\n") -> None:
     """Results go to the standard output, the rest to the standard error."""
-    Console(stderr=not result, highlight=False, soft_wrap=True).print(sentence, markup=False)
+    Console(stderr=not result, highlight=False, soft_wrap=True).print(sentence, markup=False, end=end)

@@ -1,15 +1,27 @@
-"""`sfumato train`: photos, or a dataset with cameras, to a folder with a splat, its scores and its pictures."""
+"""`sfumato train`: photos, a video or a dataset to a folder with a splat, its scores and its pictures."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Annotated, Literal
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import arg
 
 from sfumato.cli.flags import Backend, Count, Input, Output, Seconds, parse
 from sfumato.core.errors import InputError
 
+if TYPE_CHECKING:
+    from sfumato.cli.resume import Earlier
+    from sfumato.core.gaussians import Gaussians
+    from sfumato.core.scene import Scene
+
 __all__ = ["Train", "main"]
+
+# flags that say what the numbers of a run are: a run that is gone on with keeps its own
+_FIXED = (
+    *("downscale", "holdout", "masks", "invert_masks", "frames"),
+    *("steps", "seconds", "quality", "strategy", "max_gaussians", "seed", "init"),
+)
 
 
 @dataclass(frozen=True)
@@ -17,9 +29,9 @@ class Train:
     """Train a splat on photos and score it on photos that were held out."""
 
     input: Input
-    """Folder of photos, or of a dataset with cameras (COLMAP, transforms.json)."""
+    """Photos, a video, a dataset with cameras (COLMAP, transforms.json and many others), or an archive of these."""
     output: Output
-    """Folder for splat.ply, report.json, report.md, compare/, log.jsonl and config.json."""
+    """Folder for splat.ply, report.json, report.md, compare/, log.jsonl, config.json and checkpoints/."""
     steps: Count = None
     """Training steps; as many as suit the scene when neither this nor --seconds is given."""
     seconds: Seconds = None
@@ -30,10 +42,30 @@ class Train:
     """Divide the sides of all photos by D."""
     holdout: Annotated[int, arg(metavar="N")] = 8
     """Hold every Nth photo out for the scores (0: none), unless the dataset says which."""
+    masks: Literal["ignore", "empty", "off"] = "ignore"
+    """What the black pixels of masks/ mean: nothing is known there, nothing is there, or nothing at all."""
+    invert_masks: bool = False
+    """The white pixels of masks mean that instead."""
+    frames: Count = None
+    """Take N frames of a video, instead of as many as its motion asks for."""
     strategy: Literal["adaptive", "mcmc"] = "adaptive"
     """How Gaussians multiply: Kerbl et al. 2023 or Kheradmand et al. 2024."""
     max_gaussians: Count = None
     """Never more Gaussians than this."""
+    memory: Annotated[str | None, arg(metavar="SIZE")] = None
+    """Take no more memory than this, such as 4GB (default: most of what is free)."""
+    init: Annotated[Path | None, arg(metavar="FILE")] = None
+    """Start from this splat instead of from points, and refine it."""
+    resume: bool = False
+    """Go on with the run that OUT holds, from its newest checkpoint."""
+    extend: Count = None
+    """Train the complete run that OUT holds for N steps more."""
+    checkpoint_seconds: Annotated[float, arg(metavar="S")] = 30.0
+    """Write a checkpoint every S seconds, and at the end (0: never)."""
+    checkpoint_steps: Count = None
+    """Write a checkpoint every N steps, too."""
+    tensorboard: Annotated[Path | None, arg(metavar="DIR")] = None
+    """Also log to TensorBoard's files in DIR."""
     seed: Annotated[int, arg(metavar="S")] = 0
     """Same seed, same machine: same result, bit for bit."""
     backend: Backend = "auto"
@@ -45,14 +77,77 @@ class Train:
 def main(words: Sequence[str]) -> int:
     """Run the verb; returns the exit code."""
     flags = parse(Train, words)
-    if flags.steps is not None and flags.seconds is not None:
-        raise InputError("give --steps or --seconds, not both: seconds are turned into steps")
-    from sfumato.cli.run import check_output, load, train_and_report
+    _check(flags)
+    from sfumato import formats
+    from sfumato.cli.budget import Budget
+    from sfumato.cli.keeper import Saving
+    from sfumato.cli.output import check_output
+    from sfumato.cli.resume import read_run
+    from sfumato.cli.run import Reading, in_frame_of, load, train_and_report
     from sfumato.train import TrainConfig
 
+    earlier = read_run(flags.output) if flags.resume or flags.extend is not None else None
+    check_output(flags.output, flags.force or earlier is not None, flags.input)
+    if earlier:
+        flags = _as_before(flags, earlier)
     config = TrainConfig.make(flags.strategy, flags.quality, flags.steps, flags.max_gaussians, flags.seed)
-    check_output(flags.output, flags.force, flags.input)
-    scene = load(flags.input, flags.downscale, flags.holdout)
-    asked = {key: value for key, value in asdict(flags).items() if key != "force"}
-    done = train_and_report(scene, flags.output, config, flags.backend, flags.seconds, asked)
+    config = earlier.config if earlier else config
+    budget = Budget(flags.memory, config, flags.backend, flags.holdout)
+    reading = Reading(flags.downscale, flags.holdout, flags.masks, flags.invert_masks, flags.frames)
+    scene = load(flags.input, reading, budget.fit_photos)
+    start: Any = None
+    seconds = flags.seconds
+    if earlier:
+        config, start = earlier.continued(scene, flags.extend)
+        seconds = None
+    if flags.init and start is None:
+        start = in_frame_of(scene, formats.read(flags.init), formats.origin_of(flags.init))
+        config = config if earlier else _refining(config, scene, start)
+    asked = {key: value for key, value in asdict(flags).items() if key not in ("force", "resume", "extend")}
+    asked["downscale"] = scene.protocol.get("downscale", flags.downscale)  # memory may have asked for more
+    saving = Saving(flags.checkpoint_seconds, flags.checkpoint_steps)
+    done = train_and_report(
+        scene, flags.output, config, flags.backend, seconds, asked, saving, start, budget, flags.tensorboard
+    )
     return 130 if done.interrupted else 0
+
+
+def _check(flags: Train) -> None:
+    if flags.steps is not None and flags.seconds is not None:
+        raise InputError("give --steps or --seconds, not both: seconds are turned into steps")
+    if flags.force and (flags.resume or flags.extend is not None):
+        raise InputError("give --force to start again or --resume or --extend to go on, not both")
+    if flags.extend is not None and flags.extend < 1:
+        raise InputError(f"--extend must be at least 1; got {flags.extend}")
+    if not flags.checkpoint_seconds >= 0:
+        raise InputError(f"--checkpoint-seconds must be 0 (none) or more; got {flags.checkpoint_seconds:g}")
+    if flags.checkpoint_steps is not None and flags.checkpoint_steps < 1:
+        raise InputError(f"--checkpoint-steps must be at least 1; got {flags.checkpoint_steps}")
+
+
+def _as_before(flags: Train, earlier: "Earlier") -> Train:
+    """The flags with those of the earlier run; one that says otherwise now is refused."""
+    changed: dict[str, Any] = {}
+    if flags.backend == "auto":  # another one may be asked for, and then the bits are its own
+        changed["backend"] = earlier.command.get("backend", "auto")
+    for field in fields(Train):
+        if field.name not in _FIXED or field.name not in earlier.command:
+            continue
+        now, before = getattr(flags, field.name), earlier.command[field.name]
+        before = Path(before) if field.name == "init" and before else before
+        if now not in (field.default, before):
+            flag = "--" + field.name.replace("_", "-")
+            raise InputError(
+                f"{earlier.folder} was begun with {flag} {before}, and now {flag} is {now}; leave {flag} out, or start "
+                "again with --force"
+            )
+        changed[field.name] = before
+    return replace(flags, **changed)
+
+
+def _refining(config: Any, scene: "Scene", gaussians: "Gaussians") -> Any:
+    """The config for a splat that is good already, with room for all of it unless somebody said how many."""
+    refining = config.refining()
+    if config.max_gaussians is not None:
+        return refining
+    return replace(refining, max_gaussians=max(len(gaussians), refining.gaussians_for(scene)))

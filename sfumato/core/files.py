@@ -7,9 +7,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["PART", "replacing", "replacing_path", "write_text"]
+__all__ = ["PART", "replacing", "replacing_path", "sweep", "write_text"]
 
-PART = ".part"  # how the names end of files that are not whole yet; after a crash they may be removed
+PART = ".part"  # how the names end of files that are not whole yet
 
 
 @contextmanager
@@ -41,6 +41,12 @@ def write_text(path: Path, text: str) -> None:
     """Write `text` as UTF-8 with plain newlines, whole or not at all."""
     with replacing(path) as file:
         file.write(text.encode("utf-8"))
+
+
+def sweep(folder: Path) -> None:
+    """Remove what crashes have left half written in a folder; nobody else may be writing there."""
+    for part in folder.glob(f".*{PART}"):
+        part.unlink(missing_ok=True)
 
 
 def _flush_folder(folder: Path) -> None:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sfumato.core.errors import InputError, SfumatoWarning
-from sfumato.core.files import PART, replacing_path, write_text
+from sfumato.core.files import replacing_path, sweep, write_text
 from sfumato.core.gaussians import Gaussians
 from sfumato.core.scene import Scene
 from sfumato.kernels.stages import Moments
@@ -85,8 +85,7 @@ class Checkpoints:
     def clear(self) -> None:
         """Remove all checkpoints, and what an interrupted write left."""
         self._remove(self._steps())
-        for part in self.folder.glob(f".*{PART}"):
-            part.unlink(missing_ok=True)
+        sweep(self.folder)
         with suppress(OSError):  # not there, or it holds something else
             self.folder.rmdir()
 

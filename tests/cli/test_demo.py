@@ -16,7 +16,10 @@ from sfumato.core.scene import Points, Scene, View
 def test_an_earlier_demo_is_not_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "photos").mkdir()
     assert main(["demo", "-o", str(tmp_path)]) == 2
-    assert "already holds a run or its report (photos); choose another or add --force" in capsys.readouterr().err
+    assert (
+        "already holds a run or its report (photos); choose another, or add --force to replace it"
+        in capsys.readouterr().err
+    )
     assert list(tmp_path.rglob("*")) == [tmp_path / "photos"]
 
 

@@ -17,8 +17,8 @@ from conftest import toy_scene
 from sfumato.train import Checkpoints, Progressed, TrainConfig, scene_digest, train
 
 KILLS = 40
-STEPS = 1000
-EVERY = 4  # steps between checkpoints
+STEPS = 600
+EVERY = 2  # steps between checkpoints
 
 
 def main() -> None:

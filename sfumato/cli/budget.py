@@ -1,0 +1,86 @@
+"""Memory before it is spent: what a run will take, what is given up for it to fit, and the table that says so."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from sfumato.core.units import parse_bytes, say_bytes
+
+if TYPE_CHECKING:
+    from sfumato.core.scene import Scene
+    from sfumato.train import TrainConfig
+    from sfumato.train.memory import Demand, Fitted
+
+__all__ = ["Budget"]
+
+
+class Budget:
+    """The bytes that a run may hold, first asked before photos are decoded, then when the steps are known."""
+
+    def __init__(self, asked: str | None, config: "TrainConfig", backend: str, holdout: int) -> None:
+        """asked: as in --memory; None: most of what is free. Raises InputError when it is no amount of memory."""
+        from sfumato.train.memory import default_budget
+
+        self.bytes = parse_bytes(asked) if asked else default_budget()
+        self._config, self._backend, self._holdout = config, backend, holdout
+        self._demand: Demand | None = None
+        self.fitted: Fitted | None = None
+
+    def fit_photos(self, sizes: Sequence[tuple[int, int]]) -> tuple[float, int | None]:
+        """How many times smaller photos must be, and how many bytes of them a scene may hold; see `capture.Fit`.
+
+        Raises InputError when nothing fits.
+        """
+        from sfumato.train.memory import demand_of, fit
+
+        test = sizes[:: self._holdout] if self._holdout else ()
+        train = [size for index, size in enumerate(sizes) if not self._holdout or index % self._holdout] or sizes
+        fitted = fit(demand_of(train, test, self._config, self._backend), self.bytes)
+        _say(fitted.said)
+        self._demand = fitted.demand
+        return float(fitted.smaller), fitted.keep_in_views
+
+    def fit_training(self, scene: "Scene", config: "TrainConfig") -> "TrainConfig":
+        """The config, whose numbers are all fixed, with no more Gaussians than fit; shows the table.
+
+        Raises InputError when nothing fits.
+        """
+        from sfumato.train.memory import demand_of, fit
+
+        demand = self._demand or demand_of(_sizes(scene, "train"), _sizes(scene, "test"), config, self._backend)
+        most = config.gaussians_for(scene)
+        self.fitted = fit(replace(demand, gaussians=most), self.bytes)
+        _say(self.fitted.said)
+        self._show()
+        return replace(config, max_gaussians=self.fitted.demand.gaussians, most_pairs=self.fitted.most_pairs)
+
+    @property
+    def keep(self) -> int | None:
+        """Bytes of photos prepared for training to hold; None: all."""
+        return self.fitted.demand.keep if self.fitted else None
+
+    def to_report(self) -> dict[str, object]:
+        """For report.json."""
+        return {"budget_bytes": self.bytes, **(self.fitted.prediction.to_report() if self.fitted else {})}
+
+    def _show(self) -> None:
+        if self.fitted is None:
+            return
+        table = Table(box=None, pad_edge=False, title=f"memory, of {say_bytes(self.bytes)}", title_justify="left")
+        table.add_column()
+        table.add_column(justify="right")
+        for name, amount in self.fitted.prediction.table():
+            table.add_row(name, say_bytes(amount))
+        Console(stderr=True, highlight=False).print(table)
+
+
+def _sizes(scene: "Scene", split: str) -> list[tuple[int, int]]:
+    return [(view.camera.width, view.camera.height) for view in scene.views if view.split == split]
+
+
+def _say(sentences: Sequence[str]) -> None:
+    for sentence in sentences:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(sentence, markup=False)

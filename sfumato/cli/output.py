@@ -1,0 +1,111 @@
+"""The folder a run writes to: what it may replace, whether it can be written, and that one run at a time uses it."""
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from sfumato.core.errors import InputError
+from sfumato.core.files import sweep
+from sfumato.core.units import say_bytes
+
+__all__ = ["CHECKPOINTS", "REPORT", "RUN", "check_output", "check_room", "clear", "locked"]
+
+CHECKPOINTS = "checkpoints"
+REPORT = ("report.json", "report.md", "compare")
+RUN = ("splat.ply", *REPORT, "log.jsonl", "config.json", CHECKPOINTS)
+SPARE = 200 * 10**6  # bytes on the disk, besides splat and checkpoints, for pictures and the log
+_LOCK = ".lock"
+_OWN = {"compare": ("*.png",), CHECKPOINTS: ("step-*.safetensors", "step-*.json")}
+
+
+def check_output(folder: Path, force: bool, source: Path, files: Sequence[str] = RUN) -> None:
+    """Refuse a folder that holds any of `files`, or cannot be written, or is the source; changes nothing.
+
+    Raises InputError in one sentence.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} must be a folder for results; it is a file, choose another name")
+    if folder.resolve() == source.resolve():
+        raise InputError(f"{folder} is where the photos are; choose another folder for results")
+    if (folder / _LOCK).exists():
+        with locked(folder):
+            pass
+    held = [name for name in files if (folder / name).exists()]
+    if held and not force:
+        resume = "--resume to go on with it, or " if files == RUN and "config.json" in held else ""
+        raise InputError(
+            f"{folder} already holds a run or its report ({', '.join(held)}); choose another, or add {resume}--force to "
+            "replace it"
+        )
+    parent = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    try:
+        with tempfile.TemporaryFile(dir=parent):
+            pass
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written: {error.strerror}; choose another place") from None
+    check_room(folder, 0)
+
+
+def check_room(folder: Path, needed: int) -> None:
+    """Refuse a disk without room for `needed` bytes and what pictures take. Raises InputError in one sentence."""
+    parent = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    free = shutil.disk_usage(parent).free
+    if free < needed + SPARE:
+        raise InputError(
+            f"{folder} has {say_bytes(free)} free on its disk, and {say_bytes(needed + SPARE)} are needed; make room "
+            "or choose another place"
+        )
+
+
+def clear(folder: Path, files: Sequence[str] = RUN) -> None:
+    """Make the folder and remove `files` of an earlier run, and nothing else."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in files:
+        path = folder / name
+        if path.is_dir():
+            sweep(path)
+            for pattern in _OWN[name]:
+                for own in path.glob(pattern):
+                    own.unlink()
+            with suppress(OSError):  # it holds something of somebody else
+                path.rmdir()
+        else:
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Inside, no other process can lock the folder; a killed process leaves it free.
+
+    Raises InputError when another process has it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / _LOCK
+    with path.open("a+b") as file:
+        try:
+            _lock(file.fileno())
+        except OSError:
+            raise InputError(f"{folder} is in use by another run; wait for it, or choose another folder") from None
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # Windows does not remove what is open; there the empty file stays
+                path.unlink()
+
+
+def _lock(handle: int) -> None:
+    """Raise OSError when another process holds the lock."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(handle).st_nlink == 0:  # the last holder has just removed the file
+            raise OSError("the lock's file is gone")

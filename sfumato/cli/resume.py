@@ -1,0 +1,67 @@
+"""A run that was made before, from its folder: how its photos were read, and where its training stands."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sfumato.cli.output import CHECKPOINTS
+from sfumato.core.errors import InputError
+
+if TYPE_CHECKING:
+    from sfumato.core.scene import Scene
+    from sfumato.train import Checkpoint, TrainConfig, TrainingState
+
+__all__ = ["Earlier", "read_run"]
+
+
+@dataclass(frozen=True, eq=False)
+class Earlier:
+    """What a run's folder says."""
+
+    folder: Path
+    command: dict[str, Any]  # the flags that the run was begun with
+    config: "TrainConfig"
+    checkpoint: "Checkpoint | None"  # None: it was stopped before the first one
+
+    def continued(self, scene: "Scene", extend: int | None) -> tuple["TrainConfig", "TrainingState | None"]:
+        """The configuration and state to go on with. Raises InputError when the scene is another one, or there is
+        nothing to go on with."""
+        from sfumato.train import scene_digest
+
+        if self.checkpoint is None:
+            if extend is not None:
+                raise InputError(f"{self.folder} has no checkpoint to extend; go on with --resume first")
+            return self.config, None
+        if self.checkpoint.scene != scene_digest(scene):
+            raise InputError(
+                f"{self.folder} was trained on other photos, cameras or points than these; give the input it had, with "
+                "the same flags, or start again with --force"
+            )
+        state, config = self.checkpoint.state, self.checkpoint.config
+        if extend is None:
+            return config, state
+        if state.step < config.steps_for(scene):
+            raise InputError(
+                f"{self.folder} stands at step {state.step} of {config.steps_for(scene)}; go on with --resume, and "
+                "extend it then"
+            )
+        return config.extended(extend), state.begun_again()
+
+
+def read_run(folder: Path) -> Earlier:
+    """The run that a folder holds, its newest whole checkpoint included. Raises InputError when it holds none."""
+    from sfumato.train import Checkpoints, TrainConfig
+
+    path = folder / "config.json"
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{folder} holds no run to go on with: {path.name} is not there") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error}); start again with --force") from None
+    command, trained = (record.get(key) if isinstance(record, Mapping) else None for key in ("command", "train"))
+    if not isinstance(command, dict) or not isinstance(trained, dict):
+        raise InputError(f"{path} must hold the objects command and train; start again with --force")
+    return Earlier(folder, command, TrainConfig.from_dict(trained), Checkpoints(folder / CHECKPOINTS).newest())
