@@ -29,7 +29,7 @@ __all__ = [
 
 _WRITABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 _HEIF = (".heic", ".heif", ".hif")
-Image.MAX_IMAGE_PIXELS = 500_000_000  # phones take 200 million; Pillow's limit is for pictures from strangers
+_LARGEST = 500_000_000  # pixels; phones take 200 million, and Pillow's own limit is for pictures from strangers
 RESIZE_FILTER = "area"  # the mean over the pixel's footprint: antialiased, never rings
 
 
@@ -70,6 +70,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
     """The file in Pillow's hands. Raises InputError for what Pillow raises, here or inside the block."""
     if path.suffix.lower() in _HEIF:
         _register_heif(path)
+    Image.MAX_IMAGE_PIXELS = _LARGEST
     try:
         with Image.open(path) as file:
             yield file

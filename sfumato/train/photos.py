@@ -15,7 +15,7 @@ from sfumato.core.image import planar, resize, resize_mask
 from sfumato.core.limits import usable_cores
 from sfumato.core.scene import EMPTY, IGNORED, View
 
-__all__ = ["Lesson", "Photos", "under_way"]
+__all__ = ["AHEAD", "WORKERS", "Lesson", "Photos", "under_way"]
 
 WORKERS = 2  # threads that decode; more would only take cores from training
 AHEAD = 4  # photos that are decoded before they are asked for
