@@ -70,9 +70,8 @@ def opened(path: Path) -> Iterator[Image.Image]:
     """The file in Pillow's hands. Raises InputError for what Pillow raises, here or inside the block."""
     if path.suffix.lower() in _HEIF:
         _register_heif(path)
-    Image.MAX_IMAGE_PIXELS = _LARGEST
     try:
-        with Image.open(path) as file:
+        with _open(path) as file:
             yield file
     except FileNotFoundError:
         raise InputError(f"{path} is not there") from None
@@ -82,12 +81,17 @@ def opened(path: Path) -> Iterator[Image.Image]:
         raise InputError(f"{path} cannot be read as an image: {error}") from None
 
 
+def _open(path: Path) -> Image.Image:
+    Image.MAX_IMAGE_PIXELS = _LARGEST
+    return Image.open(path)
+
+
 def _is_float_tiff(path: Path) -> bool:
     """True for a TIFF of floats that Pillow does not know."""
     if path.suffix.lower() not in (".tif", ".tiff"):
         return False
     try:
-        Image.open(path).close()
+        _open(path).close()
     except UnidentifiedImageError:
         return is_float_tiff(path)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
