@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from sfumato.capture import load_scene
-from sfumato.capture.masks import find_masks, read_mask, with_masks
+from sfumato.capture.masks import find_masks, masks_beside, read_mask, with_masks
 from sfumato.capture.photos import list_photos
 from sfumato.capture.shot import Lens, Shot
 from sfumato.capture.undistort import pinhole_of, undistort, undistort_mask
@@ -98,6 +98,12 @@ class TestFolders:
         masks = touch(tmp_path / "masks", "a.png", "b.png")
         assert [shot.mask for shot in with_masks(tmp_path, shots(*photos))] == masks
         assert list_photos(tmp_path) == ["a.jpg", "b.jpg"]  # masks are no photos
+
+    def test_by_name_for_photos_without_cameras(self, tmp_path: Path) -> None:
+        touch(tmp_path / "images", "a.jpg", "sub/b.jpg", "c.jpg")
+        beside, among = touch(tmp_path, "masks/a.png", "images/mask/sub/b.png")
+        assert masks_beside(tmp_path / "images") == {"a.jpg": beside, "sub/b.jpg": among}
+        assert masks_beside(tmp_path) == {"images/a.jpg": beside, "images/sub/b.jpg": among}
 
     def test_what_a_reader_found_stays(self, tmp_path: Path) -> None:
         photos = touch(tmp_path / "images", "a.jpg")
