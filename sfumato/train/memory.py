@@ -46,7 +46,7 @@ COSTS = {
     # splats 56 and their gradients 44, records 64, places in lists 40, what the strategy counts 12
     "cpu": Costs(base=500_000_000, gaussian=216, pixel=77, pixel_scored=150, pair=70),
     # autograd holds every intermediate result: of each of a tile's 256 pixels for each pair
-    "reference": Costs(base=400_000_000, gaussian=3000, pixel=1300, pixel_scored=500, pair=20_000),
+    "reference": Costs(base=400_000_000, gaussian=3000, pixel=1300, pixel_scored=500, pair=14_000),
 }
 
 # Pairs per Gaussian: a splat s pixels wide touches (1 + s / 16)^2 tiles on average. However many there are, splats
