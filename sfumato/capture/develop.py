@@ -63,6 +63,7 @@ class Developer:
         self.invert_masks = invert_masks
         self.keep = keep
         self._unseen: list[str] = []  # photos of which nothing counts
+        self._transparent: list[str] = []  # photos without a mask that are empty somewhere
 
     def develop_all(self, shots: Sequence[Shot], progress: Progress = silent) -> list[View]:
         """The views of all shots that can be read; broken photos are left out with one SfumatoWarning.
@@ -89,22 +90,30 @@ class Developer:
         lens = pinhole_of(shot.lens)
         width, height = self._size(lens)
         camera = shot.camera(lens).resized(width, height).to(torch.float32)
-        decode = self._expose
+        decode = partial(self._expose, shot, width, height)
         if not shot.lens.is_pinhole or not (held or _is_quick(shot, width)):
-            decode = self._recall_or_expose
-        picture = decode(shot, width, height)  # also when it is not held: broken photos are found now
-        if picture.mask is not None and (picture.mask == IGNORED).all():
+            decode = partial(_recall_or, decode, self._place(shot), width, height)
+        picture = decode()  # also when it is not held: broken photos are found now
+        if picture.mask is not None:
+            self._note(shot, picture.mask)
+        return View(shot.name, camera, picture if held else decode, shot.split or "train")
+
+    def _note(self, shot: Shot, mask: Tensor) -> None:
+        if (mask == IGNORED).all():
             self._unseen.append(shot.name)
-        photo = picture if held else partial(decode, shot, width, height)
-        return View(shot.name, camera, photo, shot.split or "train")
+        if shot.mask is None and (mask == EMPTY).any():
+            self._transparent.append(shot.name)
 
     def mask_rule(self, shots: Sequence[Shot]) -> str:
         """What was done with masks, in words for the report."""
+        if self.masks == "off":
+            return "off"
         count = sum(shot.mask is not None for shot in shots)
-        if self.masks == "off" or not count:
-            return "off" if self.masks == "off" else "none"
-        meaning = "ignored" if self.masks == "ignore" else "empty"
-        return f"{count} of {len(shots)} photos, {'white' if self.invert_masks else 'black'} pixels are {meaning}"
+        color, meaning = "white" if self.invert_masks else "black", "ignored" if self.masks == "ignore" else "empty"
+        said = [f"{count} of {len(shots)} photos, {color} pixels are {meaning}"] if count else []
+        if self._transparent:
+            said.append(f"transparent pixels of {len(self._transparent)} photos are empty")
+        return "; ".join(said) or "none"
 
     def _threads(self, lenses: Sequence[Lens]) -> int:
         """How many photos may be developed at once: those of the largest cameras need much memory each."""
@@ -143,18 +152,15 @@ class Developer:
             mask[masked] = EMPTY if self.masks == "empty" else IGNORED
         return mask
 
-    def _recall_or_expose(self, shot: Shot, width: int, height: int) -> Picture:
-        """The picture, from the store when it is there."""
+    def _place(self, shot: Shot) -> Path:
+        """The file that keeps the shot's picture. Raises InputError when the photo or its mask is not there."""
         files = [shot.path] if shot.mask is None else [shot.path, shot.mask]
         settings = (shot.lens, self.downscale, self.background, RESIZE_FILTER, self.masks, self.invert_masks, _VERSION)
-        key = fingerprint(files, *settings)
-        path = self.store / key[:2] / f"{key}.tif"
-        kept = _recall(path, width, height)
-        if kept is not None:
-            return kept
-        picture = self._expose(shot, width, height)
-        _keep(path, picture)
-        return picture
+        try:
+            key = fingerprint(files, *settings)
+        except OSError as error:
+            raise InputError(f"{error.filename} cannot be read: {error.strerror}") from None
+        return self.store / key[:2] / f"{key}.tif"
 
 
 class _BrokenError(InputError):
@@ -200,6 +206,15 @@ def _report_broken(broken: Sequence[_BrokenError], total: int) -> None:
     shown = "; ".join(str(error) for error in broken[:3]) + ("; ..." if len(broken) > 3 else "")
     told = f"{len(broken)} of {total} photos cannot be read and are left out: {shown}"
     warnings.warn(told, SfumatoWarning, stacklevel=3)
+
+
+def _recall_or(expose: Callable[[], Picture], path: Path, width: int, height: int) -> Picture:
+    """What is kept at `path`, or what `expose` returns, which is kept then."""
+    kept = _recall(path, width, height)
+    if kept is None:
+        kept = expose()
+        _keep(path, kept)
+    return kept
 
 
 def _recall(path: Path, width: int, height: int) -> Picture | None:

@@ -74,7 +74,7 @@ def test_what_is_kept_is_lossless_whatever_pillow_can(
     plain = Developer(1, (0, 0, 0), tmp_path / "zstd").develop_all(taken)
     monkeypatch.setattr("sfumato.capture.develop._compression", lambda: "tiff_lzw")
     first = Developer(1, (0, 0, 0), tmp_path / "lzw").develop_all(taken)
-    monkeypatch.setattr("sfumato.capture.develop.Developer._expose", None)
+    monkeypatch.setattr("sfumato.capture.develop.undistort", None)
     again = Developer(1, (0, 0, 0), tmp_path / "lzw").develop_all(taken)
     for one, two, three in zip(plain, first, again, strict=True):
         assert same(one, two)
@@ -87,6 +87,36 @@ def test_a_photo_that_breaks_later_says_so(tmp_path: Path, photo: Photo) -> None
     (tmp_path / "0.jpg").unlink()
     with pytest.raises(InputError, match=r"0\.jpg is not there"):
         view.picture()
+
+
+def test_a_mask_that_is_not_there_says_so(tmp_path: Path, photo: Photo) -> None:
+    for lens in (PINHOLE, BARREL):
+        taken = shots(tmp_path, lens, "jpg", photo, masked=True)
+        (tmp_path / "masks" / "1.png").unlink()
+        with pytest.raises(InputError, match=r"1\.png (is not there|cannot be read: No such file)"):
+            Developer(1, (0, 0, 0), tmp_path / "store").develop_all(taken)
+
+
+def test_what_is_kept_stays_when_the_photo_goes(tmp_path: Path, photo: Photo) -> None:
+    taken = shots(tmp_path, BARREL, "jpg", photo)
+    view = Developer(1, (0, 0, 0), tmp_path / "store", keep=0).develop_all(taken)[0]
+    (tmp_path / "0.jpg").unlink()
+    assert view.picture().mask is None
+
+
+@pytest.mark.parametrize(("keep", "threads"), [(None, 8), (0, 1), (3 * 5 * BYTES, 3), (1000 * BYTES, 8)])
+def test_few_photos_are_developed_at_once_where_memory_is_short(
+    tmp_path: Path, photo: Photo, monkeypatch: pytest.MonkeyPatch, keep: int | None, threads: int
+) -> None:
+    asked: list[int] = []
+
+    def one_by_one(work: Any, items: Any, stage: str, progress: Any, threads: int = 8) -> list[Any]:
+        asked.append(threads)
+        return [work(item) for item in items]
+
+    monkeypatch.setattr("sfumato.capture.develop.map_photos", one_by_one)
+    Developer(1, (0, 0, 0), tmp_path / "store", keep=keep).develop_all(shots(tmp_path, PINHOLE, "jpg", photo))
+    assert asked[-1] == threads
 
 
 def test_broken_photos_are_named_and_most_are_an_error(tmp_path: Path, photo: Photo) -> None:

@@ -304,7 +304,9 @@ class TestScenes:
             pixels[:6, :, 3], pixels[6:, :, 3] = 0, np.maximum(pixels[6:, :, 3], 1)
             Image.fromarray(pixels).save(tmp_path / f"{i}.png")
         transforms(tmp_path / "transforms.json", [f"{i}.png" for i in range(3)], fl_x=20)
-        mask = load_scene(tmp_path).views[0].picture().mask
+        loaded = load_scene(tmp_path)
+        assert loaded.protocol["masks"] == "transparent pixels of 3 photos are empty"
+        mask = loaded.views[0].picture().mask
         assert mask is not None
         assert (mask[:6] == EMPTY).all()
         assert (mask[6:] == SHOWN).all()
