@@ -68,7 +68,7 @@ def load_scene(
     source = Path(source)
     _check(downscale, holdout, background)
     store = cache_folder() if cache is None else Path(cache)
-    capture, folder = read_source(source, store, frames, progress, note)
+    capture, folder = read_source(source, store, frames, masks != "off" and not invert_masks, progress, note)
     if not capture.shots:
         raise InputError(f"{source} has no photo with a camera")
     capture, origin = _centered(capture)

@@ -16,7 +16,7 @@ from sfumato.capture.shot import Shot, same_shape
 from sfumato.core.errors import InputError, SfumatoWarning
 from sfumato.core.image import composite, read_image
 
-__all__ = ["find_masks", "mask_folders", "read_mask", "with_masks"]
+__all__ = ["find_masks", "masks_beside", "read_mask", "with_masks"]
 
 WHITE = 128  # a brighter pixel is white
 _WORD = re.compile(r"(?:[._-]masks?$)|(?:^masks?[._-])")
@@ -27,7 +27,7 @@ def with_masks(source: Path, shots: Sequence[Shot]) -> list[Shot]:
 
     Warns (SfumatoWarning) when there are masks, but not for every photo.
     """
-    folders = mask_folders(source, {shot.path.parent for shot in shots})
+    folders = _mask_folders(source, {shot.path.parent for shot in shots})
     found = find_masks(folders, [shot.path for shot in shots if shot.mask is None])
     masked = [replace(shot, mask=shot.mask or found.get(shot.path)) for shot in shots]
     bare = [shot.name for shot in masked if shot.mask is None]
@@ -43,7 +43,7 @@ def with_masks(source: Path, shots: Sequence[Shot]) -> list[Shot]:
 def masks_beside(photos: Path) -> dict[str, Path]:
     """By name, the masks of the photos below a folder, in folders of masks in it or beside it."""
     names = list_photos(photos)
-    found = find_masks(mask_folders(photos, {(photos / name).parent for name in names}), (photos / n for n in names))
+    found = find_masks(_mask_folders(photos, {(photos / name).parent for name in names}), (photos / n for n in names))
     return {name: found[photos / name] for name in names if photos / name in found}
 
 
@@ -95,7 +95,7 @@ def read_mask(path: Path, width: int, height: int, invert: bool = False) -> Tens
     return white if invert else ~white
 
 
-def mask_folders(source: Path, places: Iterable[Path]) -> list[Path]:
+def _mask_folders(source: Path, places: Iterable[Path]) -> list[Path]:
     """Folders of masks in the folders that photos are in, and around them up to `source`.
 
     When `source` is the folder of the photos itself, masks are looked for beside it, too.

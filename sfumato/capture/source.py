@@ -8,18 +8,21 @@ from pathlib import Path
 from types import ModuleType
 
 from sfumato.capture import colmap, nerf_json
+from sfumato.capture.archive import is_archive, unpacked
 from sfumato.capture.cache import fingerprint
+from sfumato.capture.masks import masks_beside
 from sfumato.capture.photos import list_photos
 from sfumato.capture.sfm import photos_of, solve
 from sfumato.capture.shot import Capture
+from sfumato.capture.video import VIDEO_SUFFIXES, extract_frames, is_video
 from sfumato.core.errors import InputError, SfumatoWarning
 from sfumato.core.progress import Note, Progress, mute, silent
 
 __all__ = ["read_source"]
 
 # in the order they are tried: the first that finds its file reads the dataset
-READERS = ("llff",)
-_DATASET_SUFFIXES = (".json", ".npy", ".xml", ".csv", ".out", ".bin", ".txt")
+READERS = ("llff", "polycam", "record3d", "metashape", "reality_capture", "opensfm", "bundler", "kiri")
+_DATASET_SUFFIXES = (".json", ".npy", ".xml", ".xmp", ".csv", ".out", ".bin", ".txt", ".geojson")
 _KNOWN = (
     "a COLMAP model, transforms.json, poses_bounds.npy, Polycam or Record3D captures, Metashape cameras.xml, "
     "RealityCapture CSV, OpenSfM reconstruction.json or Bundler's bundle.out"
@@ -31,26 +34,33 @@ class _Asked:
     """What reading may need to know."""
 
     frames: int | None
+    masked: bool
     store: Path
     progress: Progress
     note: Note
 
 
 def read_source(
-    source: Path, store: Path, frames: int | None = None, progress: Progress = silent, note: Note = mute
+    source: Path,
+    store: Path,
+    frames: int | None = None,
+    masked: bool = True,
+    progress: Progress = silent,
+    note: Note = mute,
 ) -> tuple[Capture, Path]:
     """The capture of whatever `source` is, and the folder that its files are in.
 
     source: a folder of photos; a dataset's folder, or the file in it that lists the cameras; an archive of either; a
-    video, or a folder with nothing but one. frames: how many to take of a video. store: where frames, unpacked archives
-    and found cameras are kept. Raises InputError in one sentence when nothing can be made of it.
+    video, or a folder with nothing but one. store: where frames, unpacked archives and found cameras are kept.
+    frames: how many to take of a video. masked: cameras are not found by what is black in masks. Raises InputError in
+    one sentence when nothing can be made of it.
     """
-    asked = _Asked(frames, store, progress, note)
+    asked = _Asked(frames, masked, store, progress, note)
     folder = source
     if not source.exists():
         raise InputError(f"{source} is not there; give a folder of photos, a video or a dataset")
     if source.is_file():
-        if False:
+        if is_video(source):
             return _read_video(source, asked)
         folder = _folder_of(source, asked)
     if frames is not None:
@@ -62,16 +72,22 @@ def read_source(
 
 def _folder_of(source: Path, asked: _Asked) -> Path:
     """The folder that a file stands for."""
+    if is_archive(source):
+        return unpacked(source, asked.store, asked.progress)
     if source.suffix.lower() in _DATASET_SUFFIXES:
         return source.parent
     raise InputError(f"{source} is no video, archive or list of cameras; give a folder of photos or one of these")
 
 
 def _read_folder(folder: Path, asked: _Asked) -> tuple[Capture, Path]:
-    """A COLMAP model comes before everything else, for it has points; photos alone come last."""
-    if model := colmap.find_model(folder):
+    """A COLMAP model comes before everything else, for it has points; photos alone come last.
+
+    But where nerfstudio kept the model that it made its transforms.json of, in `colmap`, that file knows more.
+    """
+    model, files = colmap.find_model(folder), nerf_json.find_transforms(folder)
+    if model and not (files and folder / "colmap" in model.parents):
         return colmap.read_colmap(folder, model, photos_of(folder)), folder
-    if files := nerf_json.find_transforms(folder):
+    if files:
         return nerf_json.read_transforms(files, asked.progress), folder
     for name in READERS:
         reader: ModuleType = import_module(f"sfumato.capture.datasets.{name}")
@@ -89,20 +105,22 @@ def _read_folder(folder: Path, asked: _Asked) -> tuple[Capture, Path]:
 
 
 def _videos(folder: Path) -> list[Path]:
-    return []
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file())
 
 
 def _read_video(video: Path, asked: _Asked) -> tuple[Capture, Path]:
     folder = asked.store / "frames" / fingerprint([video], asked.frames)
+    extract_frames(video, folder, asked.frames, asked.progress, asked.note)
     capture = _solved(folder, asked, sequential=True)
     return replace(capture, protocol={**capture.protocol, "video": video.name}), folder
 
 
 def _solved(photos: Path, asked: _Asked, sequential: bool) -> Capture:
     """The photos with the cameras that structure from motion finds, or found when it was asked before."""
-    names = list_photos(photos)
-    place = asked.store / "cameras" / fingerprint(photos / name for name in names)
-    found = solve(photos, place, asked.progress)
+    paths = [photos / name for name in list_photos(photos)]
+    masks = masks_beside(photos) if asked.masked else {}
+    place = asked.store / "cameras" / fingerprint([*paths, *(masks[name] for name in sorted(masks))])
+    found = solve(photos, place, asked.progress, note=asked.note, sequential=sequential, masks=masks)
     capture = colmap.read_colmap(photos, found.folder / "sparse" / "0", photos)
     if found.left_out:
         shown = ", ".join(found.left_out[:5]) + (", ..." if len(found.left_out) > 5 else "")

@@ -36,11 +36,9 @@ def check_output(folder: Path, force: bool, source: Path, files: Sequence[str] =
             pass
     held = [name for name in files if (folder / name).exists()]
     if held and not force:
-        resume = "--resume to go on with it, or " if files == RUN and "config.json" in held else ""
-        raise InputError(
-            f"{folder} already holds a run or its report ({', '.join(held)}); choose another, or add {resume}--force to "
-            "replace it"
-        )
+        add = "--resume to go on with it, or --force" if files == RUN and "config.json" in held else "--force"
+        told = f"{folder} already holds a run or its report ({', '.join(held)})"
+        raise InputError(f"{told}; choose another, or add {add} to replace it")
     parent = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     try:
         with tempfile.TemporaryFile(dir=parent):

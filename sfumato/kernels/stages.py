@@ -9,7 +9,7 @@ from torch import Tensor
 from sfumato.core.camera import Camera
 from sfumato.core.gaussians import Gaussians
 
-__all__ = ["TILE", "AdamStep", "Backend", "Moments", "Rates", "RenderSettings", "Splats", "TileLists"]
+__all__ = ["MOST_PAIRS", "TILE", "AdamStep", "Backend", "Moments", "Rates", "RenderSettings", "Splats", "TileLists"]
 
 TILE = 16  # pixels, side of a tile
 MOST_PAIRS = 2**31 - 1  # positions in tile lists are int32

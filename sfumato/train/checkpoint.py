@@ -22,7 +22,7 @@ from sfumato.kernels.stages import Moments
 from sfumato.train.config import TrainConfig
 from sfumato.train.state import TrainingState
 
-__all__ = ["Checkpoint", "Checkpoints", "scene_digest"]
+__all__ = ["KEPT", "Checkpoint", "Checkpoints", "scene_digest"]
 
 KEPT = 2  # the newest may be damaged by what stopped the run
 FORMAT = 1

@@ -78,13 +78,18 @@ class Climb:
             yield "sub-models merged", self._merged
         if not self.evidence.has_every_pair:
             yield "more pairs of photos", self._more_pairs
-        if len(self.evidence.links()) > 1:  # without anything in common all mapping is in vain
+        if len(self.evidence.links()) > 1 and not self._in_parts():  # nothing in common: all mapping is in vain
             yield "less agreement asked for", self._relaxed
             yield "another first pair", self._another_start
             yield "all cameras at once, by the global mapper", self._globally
         yield "more features", lambda: self._fresh(MORE, "more.db")
         if len(self.site.looks) <= THOROUGH_UP_TO:
             yield "affine features and guided matching", lambda: self._fresh(THOROUGH, "thorough.db")
+
+    def _in_parts(self) -> bool:
+        """True when nearly all photos have a camera, but not in the same model: what is missing is what joins them."""
+        solved = {number for model in self._models for number in trusted(model)}
+        return len(self._models) > 1 and is_enough(len(solved), len(self.site.looks))
 
     def _pairs(self, evidence: Evidence, best: int) -> list[Pair]:
         places = evidence.places()

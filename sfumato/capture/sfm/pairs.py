@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import torch
 from torch import Tensor
 
+from sfumato.capture.photos import map_photos
 from sfumato.capture.sfm.vocabulary import alike
 from sfumato.core.progress import Progress, silent
 
@@ -23,6 +24,7 @@ FORESTS = 3  # spanning forests of the best pairs, so that no group of photos ha
 MIN_MUTUAL = 8  # matches that a pair needs that is neither next in order nor holds the graph together
 RATIO = 0.8  # a match is this much closer than the second best (Lowe 2004)
 DISTANCE = 0.7  # farthest apart that two descriptors of a match are; both have length 1
+AT_ONCE = 32  # photos that one is compared with in one product: 20 MB
 STAGE = "comparing photos"
 
 
@@ -97,13 +99,18 @@ def _mutual_matches(descriptors: Sequence[Tensor], pairs: Sequence[Pair], progre
     for a, b in pairs:
         partners.setdefault(a, []).append(b)
     most = max((len(one) for one in descriptors), default=0)
-    counts: list[int] = []
-    progress(STAGE, 0, len(descriptors))
-    for done, a in enumerate(sorted(partners), start=1):
-        counts += _matches_of(descriptors[a], [descriptors[b] for b in partners[a]], most)
-        progress(STAGE, done, len(descriptors))
-    progress(STAGE, len(descriptors), len(descriptors))
-    return counts
+
+    def compare(a: int) -> list[int]:
+        others = [descriptors[b] for b in partners[a]]
+        parts = (others[first : first + AT_ONCE] for first in range(0, len(others), AT_ONCE))
+        return [count for part in parts for count in _matches_of(descriptors[a], part, most)]
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # a photo for each thread: several to a product wait for each other on a busy machine
+    try:
+        return [count for counts in map_photos(compare, sorted(partners), STAGE, progress) for count in counts]
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _matches_of(one: Tensor, others: Sequence[Tensor], most: int) -> list[int]:
