@@ -1,5 +1,6 @@
 """Images: files to uint8 tensors and back, area downscaling, compositing."""
 
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,11 @@ __all__ = [
 ]
 
 _WRITABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
+# what Pillow and its plugins raise for damaged files
+_DAMAGED = (
+    *(OSError, EOFError, ValueError, SyntaxError, RuntimeError, TypeError, LookupError, ArithmeticError, struct.error),
+    Image.DecompressionBombError,
+)
 _HEIF = (".heic", ".heif", ".hif")
 _LARGEST = 500_000_000  # pixels; phones take 200 million, and Pillow's own limit is for pictures from strangers
 RESIZE_FILTER = "area"  # the mean over the pixel's footprint: antialiased, never rings
@@ -77,8 +83,8 @@ def opened(path: Path) -> Iterator[Image.Image]:
         raise InputError(f"{path} is not there") from None
     except UnidentifiedImageError:
         raise InputError(f"{path} is not an image that can be read here") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path} cannot be read as an image: {error}") from None
+    except _DAMAGED as error:
+        raise InputError(f"{path} cannot be read as an image: {' '.join(str(error).split())}") from None
 
 
 def _open(path: Path) -> Image.Image:
@@ -94,7 +100,7 @@ def _is_float_tiff(path: Path) -> bool:
         _open(path).close()
     except UnidentifiedImageError:
         return is_float_tiff(path)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except _DAMAGED:
         pass  # said when it is read
     return False
 

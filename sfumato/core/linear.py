@@ -1,5 +1,7 @@
 """Files of linear light, EXR and TIFF of floats, to 8-bit sRGB."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -27,10 +29,11 @@ def encode(light: _Floats) -> NDArray[np.uint8]:
 
 def exr_header(path: Path) -> tuple[int, int, bool]:
     """Width, height and whether there is alpha. Raises InputError as `read_exr` does."""
-    header = _open(path, header_only=True).header()
-    names = [str(channel.name) for channel in header["channels"]]
-    low, high = header["dataWindow"]
-    return int(high[0] - low[0] + 1), int(high[1] - low[1] + 1), "A" in _colors(path, names)
+    with _undamaged(path):
+        header = _open(path, header_only=True).header()
+        names = [str(channel.name) for channel in header["channels"]]
+        low, high = header["dataWindow"]
+        return int(high[0] - low[0] + 1), int(high[1] - low[1] + 1), "A" in _colors(path, names)
 
 
 def read_exr(path: Path) -> NDArray[np.uint8]:
@@ -39,12 +42,13 @@ def read_exr(path: Path) -> NDArray[np.uint8]:
     The pixels are those of the data window. Raises InputError when OpenEXR is not installed, the file is damaged, or
     it has no colors.
     """
-    channels = _open(path).channels()
-    found = _colors(path, list(channels))
-    light = np.stack([channels[found[color]].pixels.astype(np.float32) for color in "RGB"], axis=-1)
-    if "A" not in found:
-        return encode(light)
-    alpha = channels[found["A"]].pixels.astype(np.float32)[..., None].clip(0, 1)
+    with _undamaged(path):
+        channels = _open(path).channels()
+        found = _colors(path, list(channels))
+        light = np.stack([channels[found[color]].pixels.astype(np.float32) for color in "RGB"], axis=-1)
+        if "A" not in found:
+            return encode(light)
+        alpha = channels[found["A"]].pixels.astype(np.float32)[..., None].clip(0, 1)
     straight = np.divide(light, alpha, out=np.zeros_like(light), where=alpha > 0)  # EXR's colors are multiplied by it
     return encode(np.concatenate([straight, alpha], axis=-1))
 
@@ -71,7 +75,7 @@ def read_float_tiff(path: Path) -> NDArray[np.uint8]:
     try:
         light = np.asarray(tifffile.imread(path, key=0))
     except Exception as error:  # tifffile raises many kinds for a damaged file
-        raise InputError(f"{path} cannot be read as a TIFF of floats: {str(error).splitlines()[0]}") from None
+        raise InputError(f"{path} cannot be read as a TIFF of floats: {' '.join(str(error).split())}") from None
     if light.ndim == 3 and light.shape[0] in (3, 4) and light.shape[2] not in (3, 4):
         light = np.moveaxis(light, 0, -1)  # stored color by color
     if light.ndim != 3 or light.shape[2] not in (3, 4):
@@ -91,8 +95,16 @@ def _open(path: Path, header_only: bool = False) -> Any:
     with path.open("rb") as file:  # OpenEXR itself prints what it does not like
         if file.read(4) != b"v/1\x01":
             raise InputError(f"{path} is not an image that can be read here")
+    return reader.File(str(path), separate_channels=True, header_only=header_only)
+
+
+@contextmanager
+def _undamaged(path: Path) -> Iterator[None]:
+    """One InputError for whatever a damaged EXR file does to its reader."""
     try:
-        return reader.File(str(path), separate_channels=True, header_only=header_only)
+        yield
+    except InputError:
+        raise
     except Exception:
         raise InputError(f"{path} cannot be read as an image: it is a damaged EXR file") from None
 

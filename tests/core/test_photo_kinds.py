@@ -1,6 +1,7 @@
 """Photos of every kind: 16 bits, color profiles, linear light, photos of phones; and what is said without a reader."""
 
 import io
+import random
 import struct
 import sys
 import zlib
@@ -252,3 +253,46 @@ def test_every_mode_of_a_jpeg_or_png(tmp_path: Path, mode: str) -> None:
     image = read_image(tmp_path / f"a.{suffix}")
     assert image.dtype == torch.uint8
     assert (image == 255).all()
+
+
+def samples(folder: Path) -> list[Path]:
+    """A small photo in every format that can be written here."""
+    v, u = np.mgrid[0:48, 0:64]
+    pixels = np.stack([u * 3, v * 4, (u * v) % 256], axis=-1).astype(np.uint8)
+    photo, exif = Image.fromarray(pixels), Image.Exif()
+    exif[0x010F] = "Maker"
+    photo.save(folder / "a.jpg", exif=exif, icc_profile=profile(P3))
+    photo.save(folder / "a.png", icc_profile=profile(P3))
+    photo.convert("CMYK").save(folder / "c.jpg")
+    photo.quantize(8).save(folder / "p.png", transparency=1)
+    photo.save(folder / "a.webp")
+    photo.save(folder / "a.tif", compression="tiff_lzw", icc_profile=profile(P3))
+    tiff(folder / "f.tif", pixels[..., :1].astype(np.float32) / 255, 3)
+    png16(folder / "s.png", pixels.astype(np.uint16) * 257)
+    if features.check("avif"):
+        photo.save(folder / "a.avif")
+    if "pillow_heif" in sys.modules:
+        data = io.BytesIO()
+        sys.modules["pillow_heif"].from_pillow(photo).save(data, quality=80)
+        (folder / "a.heic").write_bytes(data.getvalue())
+    return sorted(folder.iterdir())
+
+
+@pytest.mark.filterwarnings("ignore")  # Pillow's, of odd tags
+def test_damaged_files_are_pictures_or_one_sentence(tmp_path: Path, seed: int) -> None:
+    for path in samples(tmp_path):
+        whole = path.read_bytes()
+        for _ in range(40):
+            data = bytearray(whole)
+            if random.random() < 0.3:
+                data = data[: random.randrange(len(data))]
+            for _ in range(random.randrange(6) if data else 0):
+                data[random.randrange(min(len(data), random.choice((300, len(data)))))] = random.randrange(256)
+            path.write_bytes(data)
+            for read in (read_image, image_header):
+                said = ""
+                try:
+                    read(path)
+                except InputError as error:
+                    said = str(error)
+                assert not said or (str(path) in said and "\n" not in said)
