@@ -1,6 +1,5 @@
 """Structure from motion that does not give up: hard photos, photos of many kinds, models in parts."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,10 @@ Pictures = Callable[..., Path]
 
 def as_it_is(photo: Image.Image, number: int) -> Image.Image:
     return photo
+
+
+def small(photo: Image.Image, number: int) -> Image.Image:
+    return photo.resize((180, 320))
 
 
 @pytest.fixture
@@ -114,15 +117,15 @@ def test_blurred_photos_are_called_blurred(foxes: Pictures, tmp_path: Path) -> N
 
 
 def test_copies_of_one_photo(foxes: Pictures, tmp_path: Path) -> None:
-    folder = foxes(1)
-    for number in range(1, 15):
+    folder = foxes(1, small)
+    for number in range(1, 40):
         (folder / f"{number}.png").write_bytes((folder / "0 of many.png").read_bytes())
     with pytest.raises(InputError, match=r"copies of one, or the camera did not move, .* walk around"):
         solve(folder, tmp_path / "scene")
 
 
 def test_frames_in_order(foxes: Pictures, tmp_path: Path) -> None:
-    found = solve(foxes(16), tmp_path / "scene", sequential=True)
+    found = solve(foxes(16, small), tmp_path / "scene", sequential=True)
     assert found.registered == 16
     assert min(row.matched for row in found.table) >= 5
 
@@ -165,21 +168,16 @@ def test_parts_are_merged(whole: tuple[Evidence, Any]) -> None:
         assert max(error.rotation_error_deg for error in compared["errors"]) < 0.5
 
 
-def test_the_global_mapper_finds_the_same(whole: tuple[Evidence, Any]) -> None:
+def test_the_global_mapper_finds_the_same_and_can_be_stopped(whole: tuple[Evidence, Any]) -> None:
     evidence, model = whole
     (found,) = map_globally(evidence.site, evidence.path)
     assert found.num_reg_images() == 9
     compared = load_pycolmap().compare_reconstructions(found, model, alignment_error="proj_center")
     assert max(error.rotation_error_deg for error in compared["errors"]) < 1.0
 
-
-def test_the_global_mapper_is_stopped(whole: tuple[Evidence, Any]) -> None:
-    evidence, _ = whole
-
     def interrupt(stage: str, done: int, total: int) -> None:
         raise KeyboardInterrupt
 
     site = Site(evidence.site.photos, evidence.site.looks, {}, evidence.site.work, interrupt)
     with pytest.raises(KeyboardInterrupt):
-        map_globally(site, evidence.path)
-    assert sys.exc_info() == (None, None, None)
+        map_globally(site, evidence.path)  # and no process is left: it is waited for

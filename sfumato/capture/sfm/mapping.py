@@ -14,9 +14,11 @@ from sfumato.capture.sfm.site import SEED, Site
 from sfumato.capture.sfm.watch import PERIOD, watched
 from sfumato.capture.undistort import load_pycolmap
 
-__all__ = ["MapSettings", "best_of", "is_better", "map_cameras", "map_globally", "trusted"]
+__all__ = ["MIN_PHOTOS", "MapSettings", "best_of", "is_better", "map_cameras", "map_globally", "trusted"]
 
 GROWTH = 1.3  # a model is refined as a whole when it has grown by this; pycolmap's 1.1 takes longer for the same result
+MIN_PHOTOS = 3  # two give cameras, but nothing to check them with
+TRIALS = 10  # with the same first pair
 MODELS = 10  # to try; more small ones help nobody
 SEEN = 20  # points that a photo must see for its camera to be believed
 WORST = 2.5  # pixels; a model that fits worse is not believed to be better than another
@@ -70,7 +72,7 @@ def map_cameras(site: Site, database: Path, settings: MapSettings, start: Path |
 def _options(pycolmap: Any, settings: MapSettings) -> Any:
     options = pycolmap.IncrementalPipelineOptions()
     options.random_seed = options.mapper.random_seed = options.triangulation.random_seed = SEED
-    options.min_model_size, options.max_num_models = 3, MODELS
+    options.min_model_size, options.max_num_models = MIN_PHOTOS, MODELS
     options.ba_global_frames_ratio = options.ba_global_points_ratio = GROWTH
     options.extract_colors = False  # once, at the end, for the model that is kept
     options.min_num_matches = settings.matches
@@ -80,6 +82,7 @@ def _options(pycolmap: Any, settings: MapSettings) -> Any:
     options.mapper.abs_pose_min_inlier_ratio = settings.share
     if settings.first_pair:
         options.init_image_id1, options.init_image_id2 = settings.first_pair
+        options.init_num_trials = TRIALS
     return options
 
 
@@ -124,5 +127,6 @@ def is_better(model: Any, other: Any | None) -> bool:
 
 
 def best_of(models: Iterable[Any]) -> Any | None:
-    """The model with the most photos."""
-    return max(models, key=lambda model: (len(trusted(model)), model.num_points3D()), default=None)
+    """The model with the most photos, of those that have enough to be checked against each other."""
+    checked = [model for model in models if len(trusted(model)) >= MIN_PHOTOS]
+    return max(checked, key=lambda model: (len(trusted(model)), model.num_points3D()), default=None)

@@ -12,7 +12,7 @@ from sfumato.capture.sfm.diagnosis import UNREADABLE, is_still, judge, verdict
 from sfumato.capture.sfm.evidence import Evidence
 from sfumato.capture.sfm.features import color
 from sfumato.capture.sfm.ladder import Climb
-from sfumato.capture.sfm.mapping import trusted
+from sfumato.capture.sfm.mapping import MIN_PHOTOS, trusted
 from sfumato.capture.sfm.result import (
     RECORD,
     TABLE,
@@ -33,7 +33,6 @@ from sfumato.core.progress import Note, Progress, mute, silent
 
 __all__ = ["solve"]
 
-MIN_PHOTOS = 3  # two give cameras, but nothing to check them with
 MIN_POINTS = 40  # fewer are what chance finds in photos without detail
 VERSION = 2  # of what is done: results of another are not used again
 
@@ -131,7 +130,7 @@ def _find(site: Site, report: _Report, note: Note, in_order: bool) -> Reconstruc
         raise report.refuse(climb.evidence, still=True)
     climb.solve()
     model = climb.best
-    if model is None or len(trusted(model)) < MIN_PHOTOS or model.num_points3D() < MIN_POINTS:
+    if model is None or model.num_points3D() < MIN_POINTS:
         raise report.refuse(climb.evidence)
     known = set(trusted(model))
     for number in set(model.reg_image_ids()) - known:
