@@ -122,6 +122,25 @@ def test_copies_of_one_photo(foxes: Pictures, tmp_path: Path) -> None:
         (folder / f"{number}.png").write_bytes((folder / "0 of many.png").read_bytes())
     with pytest.raises(InputError, match=r"copies of one, or the camera did not move, .* walk around"):
         solve(folder, tmp_path / "scene")
+    assert (tmp_path / "scene" / "capture.csv").read_text(encoding="utf-8").count(",camera did not move") == 40
+
+
+def test_places_come_from_exif(foxes: Pictures, tmp_path: Path) -> None:
+    """Three photos a second of latitude apart, 30.9 metres, and one that says nothing."""
+    photos, work = foxes(4, small, ".jpg"), tmp_path / "work"
+    work.mkdir()
+    for number in range(3):
+        exif = Image.Exif()
+        exif[0x8825] = {1: "N", 2: (47.0, 30.0, float(number)), 3: "E", 4: (8.0, 0.0, 0.0), 5: b"\0", 6: 400.0}
+        path = photos / f"{number} of many.jpg"
+        Image.open(path).save(path, exif=exif)
+    looks, _ = look_at_all(photos, sorted(path.name for path in photos.iterdir()), silent)
+    evidence = Evidence(Site(photos, looks, {}, work, silent), FeatureSettings(), work / "features.db")
+    evidence.find_features()
+    places = evidence.places()
+    assert places is not None
+    assert (places[1:3] - places[:2]).norm(dim=1).tolist() == pytest.approx([30.9, 30.9], abs=0.1)
+    assert places[3].isnan().all()
 
 
 def test_frames_in_order(foxes: Pictures, tmp_path: Path) -> None:

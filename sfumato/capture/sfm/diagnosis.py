@@ -16,6 +16,7 @@ FEW = 200  # features; a photo of something with texture has thousands
 ROOM = 500  # pixels of a photo for each feature that is asked of it, when it is too small for as many
 STILL = 0.002  # of the photo's width: a camera that moves less between photos shows no depth
 UNREADABLE, PLAIN_WORDS, BLURRED_WORDS = "cannot be read", "no texture", "blurred"
+STILL_WORDS = "camera did not move"
 MOST = 0.5  # share of the photos that makes something the reason for all
 
 
@@ -25,8 +26,12 @@ def judge(
     features: Sequence[int],
     links: Sequence[Link],
     registered: Collection[str],
+    still: bool = False,
 ) -> list[PhotoRecord]:
-    """What became of every photo, in order of names. features, links: of `looks`, in its order."""
+    """What became of every photo, in order of names.
+
+    features, links: of `looks`, in its order. still: the camera did not move, which is then the reason for all.
+    """
     partners: list[list[Link]] = [[] for _ in looks]
     for link in links:
         for place in link.pair:
@@ -35,6 +40,7 @@ def judge(
     for place, (look, count, shared) in enumerate(zip(looks, features, partners, strict=True)):
         others = {looks[other].name for link in shared for other in link.pair if other != place}
         why = "" if look.name in registered else _why(look, count, others, registered)
+        why = STILL_WORDS if still and others and why else why
         inliers = sum(link.inliers for link in shared)
         table.append(PhotoRecord(look.name, count, len(shared), inliers, look.name in registered, why))
     return sorted(table, key=lambda row: row.name)

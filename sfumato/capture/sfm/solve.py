@@ -105,18 +105,18 @@ class _Report:
     looks: list[Look]
     refused: list[Refused]
 
-    def write(self, evidence: Evidence | None, registered: Collection[str]) -> list[PhotoRecord]:
+    def write(self, evidence: Evidence | None, registered: Collection[str], still: bool = False) -> list[PhotoRecord]:
         """Write both to the folder; returns the table."""
         features = evidence.counts() if evidence else [0] * len(self.looks)
         links = evidence.links() if evidence else []
-        table = judge(self.looks, self.refused, features, links, registered)
+        table = judge(self.looks, self.refused, features, links, registered, still)
         write_table(self.folder, table)
         write_sheet(self.folder, table, {look.name: look.thumbnail for look in self.looks})
         return table
 
     def refuse(self, evidence: Evidence, still: bool = False) -> InputError:
         """The error that says why there are no cameras, after the report is written."""
-        table = self.write(evidence, ())
+        table = self.write(evidence, (), still)
         seen = f"see {self.folder / SHEET} and {self.folder / TABLE}"
         return InputError(f"no cameras could be found for {self.photos}: {verdict(table, still)}; {seen}")
 
