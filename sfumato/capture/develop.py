@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sfumato.capture.cache import fingerprint
 from sfumato.capture.masks import read_mask
-from sfumato.capture.photos import map_photos, read_header
+from sfumato.capture.photos import map_photos, read_header, report_broken
 from sfumato.capture.shot import Lens, Shot, same_shape
 from sfumato.capture.undistort import pinhole_of, undistort, undistort_mask
 from sfumato.core.errors import InputError, SfumatoWarning
@@ -77,7 +77,7 @@ class Developer:
         develop = partial(self.develop, held=self.keep is None or held <= self.keep)
         threads = self._threads([shot.lens for shot in sound])
         developed = map_photos(_trying(develop), sound, "reading photos", progress, threads)
-        _report_broken([each for each in (*fitted, *developed) if isinstance(each, _BrokenError)], len(shots))
+        report_broken([each for each in (*fitted, *developed) if isinstance(each, _BrokenError)], len(shots))
         if developed and len(self._unseen) == len(developed):
             raise InputError("the masks ignore every pixel of every photo; what counts must be white: invert the masks")
         return [view for view in developed if isinstance(view, View)]
@@ -195,17 +195,6 @@ def _trying(work: Callable[[Shot], _T]) -> Callable[[Shot], _T | _BrokenError]:
             return error
 
     return attempt
-
-
-def _report_broken(broken: Sequence[_BrokenError], total: int) -> None:
-    """One warning that names broken photos; InputError when most are broken."""
-    if not broken:
-        return
-    if 2 * len(broken) > total:
-        raise InputError(f"{len(broken)} of {total} photos cannot be read; copy them again. The first: {broken[0]}")
-    shown = "; ".join(str(error) for error in broken[:3]) + ("; ..." if len(broken) > 3 else "")
-    told = f"{len(broken)} of {total} photos cannot be read and are left out: {shown}"
-    warnings.warn(told, SfumatoWarning, stacklevel=3)
 
 
 def _recall_or(expose: Callable[[], Picture], path: Path, width: int, height: int) -> Picture:

@@ -13,7 +13,7 @@ from sfumato.capture.colmap import report_missing
 from sfumato.capture.datasets.common import OPENCV_FROM_OPENGL, load_object, viewmat_of
 from sfumato.capture.nerf_lens import lens_of
 from sfumato.capture.nerf_points import file_beside, find_points
-from sfumato.capture.photos import PhotoIndex, map_photos, read_header
+from sfumato.capture.photos import PhotoIndex, read_headers
 from sfumato.capture.shot import LARGEST, Capture, Shot
 from sfumato.core.errors import InputError, SfumatoWarning
 from sfumato.core.progress import Progress, silent
@@ -50,16 +50,18 @@ def read_transforms(files: Sequence[Path], progress: Progress = silent) -> Captu
     missing = [frame["file_path"] for (_, frame), photo in zip(frames, photos, strict=True) if photo is None]
     report_missing(missing, len(frames), files[0], index)
     found = [(*item, photo) for item, photo in zip(frames, photos, strict=True) if photo is not None]
-    headers = map_photos(lambda item: read_header(item[2]), found, "looking at photos", progress)
+    headers = read_headers([photo for _, _, photo in found], progress)
+    found = [item for item in found if item[2] in headers]
     shots = []
-    for (path, frame, photo), header in zip(found, headers, strict=True):
+    for path, frame, photo in found:
+        header = headers[photo]
         named = f"{path}: {frame['file_path']}"
         lens = lens_of(named, {**tops[path], **frame}, header.width, header.height)
         name = photo.relative_to(folder).as_posix() if folder in photo.parents else photo.name
         viewmat = viewmat_of(f"{named}: transform_matrix", frame["transform_matrix"], OPENCV_FROM_OPENGL)
         shots.append(Shot(name, photo, lens, viewmat, _split(path, tops[path], frame), _mask(folder, frame, photo)))
     _report_masks(files[0], [frame for _, frame, _ in found], shots)
-    is_synthetic = files[0].stem != "transforms" and any(header.has_alpha for header in headers)
+    is_synthetic = files[0].stem != "transforms" and any(header.has_alpha for header in headers.values())
     protocol: dict[str, object] = {
         "registered": len(frames),
         "missing_files": len(missing),

@@ -2,6 +2,7 @@
 
 import os
 import re
+import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ from typing import TypeVar
 
 from PIL import Image
 
-from sfumato.core.errors import InputError
+from sfumato.core.errors import InputError, SfumatoWarning
 from sfumato.core.image import image_header, opened
 from sfumato.core.limits import usable_cores
 from sfumato.core.progress import Progress
@@ -26,6 +27,8 @@ __all__ = [
     "list_photos",
     "map_photos",
     "read_header",
+    "read_headers",
+    "report_broken",
 ]
 
 MASK_FOLDER = re.compile(r"((images?|imgs?|photos?|rgb|input|frames?)[_-]?)?masks?([_-]?\d+)?", re.IGNORECASE)
@@ -90,6 +93,32 @@ def _lens_tags(file: Image.Image) -> tuple[str, ...]:
         tags += [details.get(tag) for tag in (0x920A, 0xA405, 0xA404, 0xA434)]  # focal, at 35 mm, zoom, lens
         return tuple(str(tag) for tag in tags)
     return ()
+
+
+def read_headers(paths: Sequence[Path], progress: Progress) -> dict[Path, Header]:
+    """The headers of the photos that have one; the others are left out with one warning, as by `report_broken`."""
+
+    def attempt(path: Path) -> Header | InputError:
+        try:
+            return read_header(path)
+        except InputError as error:
+            return error
+
+    unique = list(dict.fromkeys(paths))
+    read = dict(zip(unique, map_photos(attempt, unique, "looking at photos", progress), strict=True))
+    report_broken([header for header in read.values() if isinstance(header, InputError)], len(unique))
+    return {path: header for path, header in read.items() if isinstance(header, Header)}
+
+
+def report_broken(broken: Sequence[InputError], total: int) -> None:
+    """One SfumatoWarning that says what is wrong with broken photos; InputError when most are broken."""
+    if not broken:
+        return
+    if 2 * len(broken) > total:
+        raise InputError(f"{len(broken)} of {total} photos cannot be read; copy them again. The first: {broken[0]}")
+    shown = "; ".join(str(error) for error in broken[:3]) + ("; ..." if len(broken) > 3 else "")
+    told = f"{len(broken)} of {total} photos cannot be read and are left out: {shown}"
+    warnings.warn(told, SfumatoWarning, stacklevel=3)
 
 
 class PhotoIndex:

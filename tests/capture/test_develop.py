@@ -134,6 +134,25 @@ def test_broken_photos_are_named_and_most_are_an_error(tmp_path: Path, photo: Ph
         Developer(1, (0, 0, 0), tmp_path / "store").develop_all(taken)
 
 
+def test_a_text_called_png_among_the_photos_of_a_dataset(
+    tmp_path: Path, photo: Photo, transforms: Callable[..., Path]
+) -> None:
+    names = [f"{i}.png" for i in range(4)]
+    for number, name in enumerate(names):
+        photo(tmp_path / name, (20, 20), number)
+    transforms(tmp_path / "transforms.json", names, fl_x=20)
+    (tmp_path / "2.png").write_text("a text", encoding="utf-8")
+    with pytest.warns(
+        SfumatoWarning, match=r"^1 of 4 photos cannot be read and are left out: .*2\.png is not an image"
+    ):
+        scene = load_scene(tmp_path, cache=tmp_path / "cache")
+    assert [view.name for view in scene.views] == ["0.png", "1.png", "3.png"]
+    for name in names[:2]:
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(InputError, match=r"^3 of 4 photos cannot be read; copy them again. The first: .*0\.png"):
+        load_scene(tmp_path, cache=tmp_path / "cache")
+
+
 def test_real_photos_are_the_same_when_streamed(shared_data: Path, tmp_path: Path) -> None:
     held = load_scene(shared_data / "fern", downscale=4, cache=tmp_path)
     lazy: Any = load_scene(shared_data / "fern", downscale=4, cache=tmp_path, keep=1000)

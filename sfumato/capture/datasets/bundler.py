@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from sfumato.capture.colmap import report_missing
 from sfumato.capture.datasets.common import OPENCV_FROM_OPENGL, head_of, read_bytes, viewmat_of
-from sfumato.capture.photos import PhotoIndex, list_photos, map_photos, read_header
+from sfumato.capture.photos import PhotoIndex, list_photos, read_headers
 from sfumato.capture.shot import LARGEST, Capture, Lens, Shot, points_from_arrays
 from sfumato.core.errors import InputError
 from sfumato.core.progress import Progress, silent
@@ -46,10 +46,11 @@ def read(found: Path, source: Path, progress: Progress = silent) -> Capture:
     index = PhotoIndex([found.parent, source, source / "images", found.parent.parent])
     paths = {i: path for i in known if (path := index.find(names[i])) is not None}
     report_missing([names[i] for i in known if i not in paths], len(known), found, index)
-    headers = map_photos(read_header, list(paths.values()), "looking at photos", progress)
+    headers = read_headers(list(paths.values()), progress)
     shots = []
-    for (i, path), header in zip(paths.items(), headers, strict=True):
-        shots.append(_shot(f"{found}: {names[i]}", names[i], path, cameras[i], (header.width, header.height)))
+    for i, path in paths.items():
+        if header := headers.get(path):
+            shots.append(_shot(f"{found}: {names[i]}", names[i], path, cameras[i], (header.width, header.height)))
     xyz, rgb = _points(found, numbers, points)
     protocol: dict[str, object] = {
         "registered": len(known),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sfumato.capture.brown import brown_lens
 from sfumato.capture.colmap import report_missing
 from sfumato.capture.datasets.common import OPENCV_FROM_OPENGL, head_of, points_beside, read_bytes, viewmat_of
-from sfumato.capture.photos import Header, PhotoIndex, map_photos, read_header
+from sfumato.capture.photos import Header, PhotoIndex, read_headers
 from sfumato.capture.shot import Capture, Shot
 from sfumato.core.errors import InputError
 from sfumato.core.progress import Progress, silent
@@ -65,10 +65,11 @@ def read(found: Path, source: Path, progress: Progress = silent) -> Capture:
     index = PhotoIndex([found.parent, source / "images", source])
     paths = {name: path for name in cameras if (path := index.find(name)) is not None}
     report_missing([name for name in cameras if name not in paths], len(cameras), found, index)
-    headers = map_photos(read_header, list(paths.values()), "looking at photos", progress)
+    headers = read_headers(list(paths.values()), progress)
     shots = []
-    for (name, path), header in zip(paths.items(), headers, strict=True):
-        shots.append(_shot(f"{found}: {name}", name, path, header, cameras[name]))
+    for name, path in paths.items():
+        if header := headers.get(path):
+            shots.append(_shot(f"{found}: {name}", name, path, header, cameras[name]))
     protocol: dict[str, object] = {"registered": len(cameras), "missing_files": len(cameras) - len(paths)}
     return Capture("realityscan", shots, points_beside(source, shots), {**protocol, "frame": _FRAME})
 
