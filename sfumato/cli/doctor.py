@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -93,6 +94,7 @@ def examine(probe: Callable[[str], dict[str, Any]] | None = None) -> list[Findin
         _memory(said["machine"].get("memory")),
         _sfm(said["sfm"]),
         _video(said["video"]),
+        _extras(),
         Finding("LPIPS", "note", "needs weights, which no package brings", "sfumato eval --lpips FILE.pth"),
     ]
 
@@ -212,6 +214,19 @@ def _video(said: dict[str, Any]) -> Finding:
     if lacking:
         return Finding("video", "missing", f"PyAV {said['version']} has {' and '.join(lacking)}", fix)
     return Finding("video", "ok", f"PyAV {said['version']}, H.264 in and out")
+
+
+def _extras() -> Finding:
+    """What the extras add that are not part of a plain installation."""
+    adds = {"HEIC": ("heic", "pillow_heif"), "EXR": ("hdr", "OpenEXR"), "TIFF of floats": ("hdr", "tifffile")}
+    adds["TensorBoard"] = ("tensorboard", "tensorboard")
+    lacking = [name for name, (_, module) in adds.items() if find_spec(module) is None]
+    there = ", ".join(name for name in adds if name not in lacking)
+    if not lacking:
+        return Finding("extras", "ok", there)
+    extras = ",".join(sorted({adds[name][0] for name in lacking}))
+    found = f"{there + '; ' if there else ''}without {', '.join(lacking)}"
+    return Finding("extras", "note", found, f"pip install 'sfumato[{extras}]'")
 
 
 def _show(findings: Sequence[Finding], able: bool) -> None:

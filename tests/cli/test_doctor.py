@@ -141,3 +141,12 @@ def test_no_limits(tmp_path: Path) -> None:
     assert container_memory(*place) is container_cores(*place) is None
     assert container_memory(tmp_path / "gone", tmp_path / "gone") is None
     assert usable_cores() >= 1
+
+
+def test_extras_that_are_not_installed_are_named_with_what_installs_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "find_spec", lambda name: object())
+    assert found()["extras"] == Finding("extras", "ok", "HEIC, EXR, TIFF of floats, TensorBoard")
+    monkeypatch.setattr(doctor, "find_spec", lambda name: None if name in ("OpenEXR", "tifffile") else object())
+    finding = found()["extras"]
+    assert (finding.state, finding.found) == ("note", "HEIC, TensorBoard; without EXR, TIFF of floats")
+    assert finding.fix == "pip install 'sfumato[hdr]'"

@@ -177,3 +177,14 @@ def test_a_splat_that_cannot_be_written_is_not_lost(
     assert not (tmp_path / "splat.ply").exists()
     assert train(dataset, tmp_path, "--resume") == 0  # from the last checkpoint: nothing is trained again
     assert (tmp_path / "splat.ply").exists()
+
+
+def test_the_same_bits_with_any_number_of_threads_and_in_another_process(dataset: Path, tmp_path: Path) -> None:
+    splats = []
+    for threads in ("1", "2", "3"):
+        out = tmp_path / threads
+        command = [sys.executable, "-m", "sfumato", "train", str(dataset), "-o", str(out), "--steps", "60"]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "SFUMATO_THREADS": threads}
+        subprocess.run(command, check=True, capture_output=True, env=environment, timeout=300)
+        splats.append((out / "splat.ply").read_bytes())
+    assert splats[0] == splats[1] == splats[2]
