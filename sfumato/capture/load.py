@@ -76,6 +76,9 @@ def load_scene(
     shots = _with_unique_names(capture.shots)
     if masks != "off":
         shots = with_masks(folder, shots)
+    smallest = min(min(shot.lens.width, shot.lens.height) for shot in shots)
+    if downscale > smallest:
+        raise InputError(f"downscale must be at most {smallest}, which leaves photos one pixel; got {downscale:g}")
     if fit is not None:
         times, keep = fit([(round(s.lens.width / downscale), round(s.lens.height / downscale)) for s in shots])
         downscale *= times

@@ -63,6 +63,8 @@ def read_source(
         if is_video(source):
             return _read_video(source, asked)
         folder = _folder_of(source, asked)
+        if folder == source.parent:
+            return _read_list(source, asked), folder
     if frames is not None:
         videos = _videos(folder)
         if len(videos) != 1:
@@ -79,21 +81,40 @@ def _folder_of(source: Path, asked: _Asked) -> Path:
     raise InputError(f"{source} is no video, archive or list of cameras; give a folder of photos or one of these")
 
 
-def _read_folder(folder: Path, asked: _Asked) -> tuple[Capture, Path]:
-    """A COLMAP model comes before everything else, for it has points; photos alone come last.
+def _read_list(path: Path, asked: _Asked) -> Capture:
+    """The dataset whose cameras a file lists; photos and videos that happen to lie beside any file are not meant."""
+    if asked.frames is not None:
+        raise InputError(f"{path} is no video, so there are no frames to choose; leave --frames out")
+    capture = _read_dataset(path.parent, asked)
+    if capture is None:
+        raise InputError(f"{path} is no list of cameras that is known ({_KNOWN}); give one, or a folder of photos")
+    return capture
 
-    But where nerfstudio kept the model that it made its transforms.json of, in `colmap`, that file knows more.
+
+def _read_dataset(folder: Path, asked: _Asked) -> Capture | None:
+    """What the first reader that knows the folder makes of it.
+
+    A COLMAP model comes before everything else, for it has points. But where nerfstudio kept the model that it made
+    its transforms.json of, in `colmap`, that file knows more.
     """
     model, files = colmap.find_model(folder), nerf_json.find_transforms(folder)
     if model and not (files and folder / "colmap" in model.parents):
-        return colmap.read_colmap(folder, model, photos_of(folder)), folder
+        return colmap.read_colmap(folder, model, photos_of(folder))
     if files:
-        return nerf_json.read_transforms(files, asked.progress), folder
+        return nerf_json.read_transforms(files, asked.progress)
     for name in READERS:
         reader: ModuleType = import_module(f"sfumato.capture.datasets.{name}")
         if found := reader.find(folder):
             read: Callable[[Path, Path, Progress], Capture] = reader.read
-            return read(found, folder, asked.progress), folder
+            return read(found, folder, asked.progress)
+    return None
+
+
+def _read_folder(folder: Path, asked: _Asked) -> tuple[Capture, Path]:
+    """A dataset, or else photos, or else a video."""
+    capture = _read_dataset(folder, asked)
+    if capture is not None:
+        return capture, folder
     if list_photos(folder):
         return _solved(folder, asked, sequential=False), folder
     videos = _videos(folder)

@@ -4,12 +4,27 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from sfumato.cli.output import check_writable
 from sfumato.core.errors import InputError
 
 if TYPE_CHECKING:
     from sfumato.train import Progressed
 
-__all__ = ["Board"]
+__all__ = ["Board", "check_board"]
+
+
+def check_board(folder: Path) -> None:
+    """Raise InputError when TensorBoard is not installed, or the folder cannot be written."""
+    _writer_class()
+    check_writable(folder)
+
+
+def _writer_class() -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise InputError("--tensorboard needs TensorBoard: pip install 'sfumato[tensorboard]'") from None
+    return SummaryWriter
 
 
 class Board:
@@ -17,13 +32,7 @@ class Board:
 
     def __init__(self, folder: Path | None) -> None:
         """Raises InputError when TensorBoard is not installed."""
-        self._writer: Any = None
-        if folder is not None:
-            try:
-                from torch.utils.tensorboard import SummaryWriter
-            except ImportError:
-                raise InputError("--tensorboard needs TensorBoard: pip install 'sfumato[tensorboard]'") from None
-            self._writer = SummaryWriter(str(folder))
+        self._writer: Any = None if folder is None else _writer_class()(str(folder))
 
     def __enter__(self) -> "Board":
         return self

@@ -46,9 +46,10 @@ def main(words: Sequence[str]) -> int:
     from sfumato import formats
     from sfumato.cli.output import REPORT, check_output, clear
     from sfumato.cli.run import Reading, in_frame_of, load, prepare, score
+    from sfumato.cli.splat import read_splat
     from sfumato.evaluate.lpips import Lpips
 
-    gaussians = formats.read(flags.splat)
+    gaussians = read_splat(flags.splat)
     weights = Lpips.load(flags.lpips) if flags.lpips else None
     if flags.output:
         check_output(flags.output, flags.force, flags.input, REPORT)

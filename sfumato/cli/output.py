@@ -12,7 +12,7 @@ from sfumato.core.errors import InputError
 from sfumato.core.files import sweep
 from sfumato.core.units import say_bytes
 
-__all__ = ["CHECKPOINTS", "REPORT", "RUN", "check_output", "check_room", "clear", "locked"]
+__all__ = ["CHECKPOINTS", "REPORT", "RUN", "check_output", "check_room", "check_writable", "clear", "locked"]
 
 CHECKPOINTS = "checkpoints"
 REPORT = ("report.json", "report.md", "compare")
@@ -39,13 +39,18 @@ def check_output(folder: Path, force: bool, source: Path, files: Sequence[str] =
         add = "--resume to go on with it, or --force" if files == RUN and "config.json" in held else "--force"
         told = f"{folder} already holds a run or its report ({', '.join(held)})"
         raise InputError(f"{told}; choose another, or add {add} to replace it")
-    parent = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    check_writable(folder)
+    check_room(folder, 0)
+
+
+def check_writable(place: Path) -> None:
+    """Refuse a file or folder that cannot be written, or made, where it is; changes nothing. Raises InputError."""
+    parent = next(above for above in (place, *place.absolute().parents) if above.exists())
     try:
-        with tempfile.TemporaryFile(dir=parent):
+        with tempfile.TemporaryFile(dir=parent if parent != place or place.is_dir() else place.absolute().parent):
             pass
     except OSError as error:
-        raise InputError(f"{folder} cannot be written: {error.strerror}; choose another place") from None
-    check_room(folder, 0)
+        raise InputError(f"{place} cannot be written: {error.strerror}; choose another place") from None
 
 
 def check_room(folder: Path, needed: int) -> None:
@@ -79,8 +84,9 @@ def clear(folder: Path, files: Sequence[str] = RUN) -> None:
 def locked(folder: Path) -> Iterator[None]:
     """Inside, no other process can lock the folder; a killed process leaves it free.
 
-    Raises InputError when another process has it.
+    A folder that had to be made, and is left empty, is removed again. Raises InputError when another process has it.
     """
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / _LOCK
     with path.open("a+b") as file:
@@ -93,6 +99,8 @@ def locked(folder: Path) -> Iterator[None]:
         finally:
             with suppress(OSError):  # Windows does not remove what is open; there the empty file stays
                 path.unlink()
+                for place in made:
+                    place.rmdir()
 
 
 def _lock(handle: int) -> None:

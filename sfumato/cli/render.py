@@ -1,5 +1,6 @@
 """`sfumato render`: a splat to a film or to pictures, from a dataset's cameras, a way through them, or an orbit."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -61,14 +62,17 @@ def main(words: Sequence[str]) -> int:
     _check(flags)
     from sfumato import formats
     from sfumato.cli.console import Stages
+    from sfumato.cli.output import check_writable
     from sfumato.cli.run import in_frame_of, load, prepare
+    from sfumato.cli.splat import read_splat
     from sfumato.kernels.stages import RenderSettings
     from sfumato.render.video import PICTURE_SUFFIXES, VIDEO_SUFFIXES, fly_through
 
     known = ("", *VIDEO_SUFFIXES, *PICTURE_SUFFIXES)
     if flags.output.suffix.lower() not in known:
         raise InputError(f"cannot write {flags.output}: wanted a folder, or a file that ends in {' '.join(known[1:])}")
-    gaussians = formats.read(flags.splat)
+    gaussians = read_splat(flags.splat)
+    check_writable(flags.output)
     scene = load(flags.scene) if flags.scene else None
     if scene is not None:
         gaussians = in_frame_of(scene, gaussians, formats.origin_of(flags.splat))
@@ -93,12 +97,14 @@ def main(words: Sequence[str]) -> int:
 def _check(flags: Render) -> None:
     if flags.frames is not None and flags.frames < 1:
         raise InputError(f"--frames must be at least 1; got {flags.frames}")
-    if not flags.fps > 0:
-        raise InputError(f"--fps must be above 0; got {flags.fps:g}")
+    if not 0 < flags.fps <= 1000:
+        raise InputError(f"--fps must be above 0 and at most 1000; got {flags.fps:g}")
     if flags.size and min(flags.size) < 1:
         raise InputError(f"--size must be at least 1 1; got {flags.size[0]} {flags.size[1]}")
-    if not any(flags.up):
-        raise InputError("--up must be a direction; got 0 0 0")
+    if not any(flags.up) or not all(math.isfinite(value) for value in flags.up):
+        raise InputError(f"--up must be a direction; got {_spaced(flags.up)}")
+    if flags.background and not all(0 <= value <= 1 for value in flags.background):
+        raise InputError(f"--background must be three numbers from 0 to 1; got {_spaced(flags.background)}")
     output, folder = flags.output, not flags.output.suffix
     if output.is_dir() and not folder:
         raise InputError(f"{output} must be a file; it is a folder")
@@ -106,6 +112,10 @@ def _check(flags: Render) -> None:
         raise InputError(f"{output} must be a folder for pictures, or end in .mp4, .png or .jpg; it is a file")
     if not flags.force and (output.is_file() or (folder and output.is_dir() and any(output.iterdir()))):
         raise InputError(f"{output} is there already; choose another name or add --force to replace it")
+
+
+def _spaced(numbers: Iterable[float]) -> str:
+    return " ".join(f"{number:g}" for number in numbers)
 
 
 def _cameras(flags: Render, gaussians: "Gaussians", scene: "Scene | None") -> tuple[list["Camera"], list[str] | None]:

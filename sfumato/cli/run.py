@@ -153,10 +153,6 @@ def train_and_report(
     with locked(folder):
         prepare(backend)
         going_on = isinstance(start, TrainingState)
-        if not going_on:
-            clear(folder)
-        sweep(folder)
-        sweep(folder / CHECKPOINTS)
         began = perf_counter()
         if seconds is not None:
             config = plan_steps(scene, config, seconds, backend)
@@ -166,6 +162,10 @@ def train_and_report(
         if budget is not None:
             config = _within(budget, scene, config, going_on)
         check_room(folder, _disk(config, scene, saving))
+        if not going_on:  # only now: whatever was refused has not cost the earlier run
+            clear(folder)
+        sweep(folder)
+        sweep(folder / CHECKPOINTS)
         settings = {"command": dict(asked or {}), "train": config.to_dict()}
         write_text(folder / "config.json", json.dumps(plain(settings), indent=2) + "\n")
 

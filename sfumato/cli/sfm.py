@@ -33,7 +33,9 @@ def main(words: Sequence[str]) -> int:
     flags = parse(Sfm, words)
     from sfumato.capture.sfm import solve
     from sfumato.cli.console import Stages
+    from sfumato.cli.output import check_output
 
+    check_output(flags.output, force=True, source=flags.input, files=())
     with Stages() as progress:
         found = solve(flags.input, flags.output, progress, note=progress.note, sequential=flags.sequential)
     print(f"{found.registered} of {found.photos} photos registered")

@@ -79,11 +79,13 @@ def main(words: Sequence[str]) -> int:
     flags = parse(Train, words)
     _check(flags)
     from sfumato import formats
+    from sfumato.cli.board import check_board
     from sfumato.cli.budget import Budget
     from sfumato.cli.keeper import Saving
     from sfumato.cli.output import check_output
     from sfumato.cli.resume import read_run
     from sfumato.cli.run import Reading, in_frame_of, load, train_and_report
+    from sfumato.cli.splat import read_splat
     from sfumato.train import TrainConfig
 
     earlier = read_run(flags.output) if flags.resume or flags.extend is not None else None
@@ -92,6 +94,9 @@ def main(words: Sequence[str]) -> int:
         flags = _as_before(flags, earlier)
     config = TrainConfig.make(flags.strategy, flags.quality, flags.steps, flags.max_gaussians, flags.seed)
     config = earlier.config if earlier else config
+    refined = read_splat(flags.init) if flags.init else None  # before the photos: it is sooner said what is wrong
+    if flags.tensorboard:
+        check_board(flags.tensorboard)
     budget = Budget(flags.memory, config, flags.backend, flags.holdout)
     reading = Reading(flags.downscale, flags.holdout, flags.masks, flags.invert_masks, flags.frames)
     scene = load(flags.input, reading, budget.fit_photos)
@@ -100,8 +105,8 @@ def main(words: Sequence[str]) -> int:
     if earlier:
         config, start = earlier.continued(scene, flags.extend)
         seconds = None
-    if flags.init and start is None:
-        start = in_frame_of(scene, formats.read(flags.init), formats.origin_of(flags.init))
+    if flags.init and refined is not None and start is None:
+        start = in_frame_of(scene, refined, formats.origin_of(flags.init))
         config = config if earlier else _refining(config, scene, start)
     asked = {key: value for key, value in asdict(flags).items() if key not in ("force", "resume", "extend")}
     asked["downscale"] = scene.protocol.get("downscale", flags.downscale)  # memory may have asked for more
@@ -115,6 +120,10 @@ def main(words: Sequence[str]) -> int:
 def _check(flags: Train) -> None:
     if flags.steps is not None and flags.seconds is not None:
         raise InputError("give --steps or --seconds, not both: seconds are turned into steps")
+    if flags.seconds is not None and not flags.seconds > 0:
+        raise InputError(f"--seconds must be above 0; got {flags.seconds:g}")
+    if not -(2**63) <= flags.seed < 2**63:
+        raise InputError(f"--seed must be a whole number of at most 18 digits; got {flags.seed}")
     if flags.force and (flags.resume or flags.extend is not None):
         raise InputError("give --force to start again or --resume or --extend to go on, not both")
     if flags.extend is not None and flags.extend < 1:

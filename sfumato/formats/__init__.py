@@ -67,6 +67,8 @@ def _format_of(verb: str, path: Path) -> Format:
     for known in FORMATS:
         if path.name.lower().endswith(known.SUFFIX):
             return known
+    if verb == "read" and path.is_dir():
+        raise InputError(f"{path} is a folder; give the splat's file, such as {path / 'splat.ply'}")
     suffixes = " ".join(known.SUFFIX for known in FORMATS)
     raise InputError(
         f"cannot {verb} {path}: no format for {path.suffix or 'a file without suffix'} (known: {suffixes})"
