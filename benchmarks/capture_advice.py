@@ -29,7 +29,7 @@ WIDTH, HEIGHT, MARGIN = 480, 360, 24  # pixels; the margin is for motion blur
 PHOTOS, TURNED = 32, 16
 STEPS, HOLDOUT = 1000, 8
 MIDDLE = (0.0, 0.0, 0.93)  # of the table's things, metres
-NEAR, FAR = (-0.12, 0.17, 1.09), (-3.41, 3.41, 1.17)  # the vase, a ball on a pillar of the terrace
+NEAR, FAR = (-0.12, 0.17, 1.09), (3.12, 3.12, 1.17)  # the vase, a ball on a pillar of the terrace
 GAP = range(13, 20)  # photos that are missing in the walk with a gap
 INK, PAPER, GOOD, BAD = "#222222", "#ffffff", "#1b7f5c", "#c0392b"
 Array = np.ndarray
@@ -243,6 +243,12 @@ def place_of(camera: Camera, point: tuple[float, float, float]) -> tuple[float, 
     return x / z, y / z
 
 
+def angle_between(camera: Camera, points: Sequence[tuple[float, float, float]]) -> float:
+    """Degrees between two points as the camera sees them: turning the camera does not change it."""
+    one, other = (torch.nn.functional.normalize(torch.tensor(p) - camera.position, dim=0) for p in points)
+    return float(torch.rad2deg(torch.arccos(one @ other)))
+
+
 def parallax_picture(pairs: dict[str, tuple[list[Camera], list[Array]]], path: Path) -> None:
     rows = []
     for name, (cameras, photos) in pairs.items():
@@ -250,13 +256,13 @@ def parallax_picture(pairs: dict[str, tuple[list[Camera], list[Array]]], path: P
         for k, (camera, photo) in enumerate(zip(cameras, photos, strict=True)):
             image = Image.fromarray(photo)
             draw = ImageDraw.Draw(image)
-            (x, y), (u, v) = place_of(camera, NEAR), place_of(camera, FAR)
-            for a, b in ((x, y), (u, v)):
-                draw.ellipse((a - 14, b - 14, a + 14, b + 14), outline="#ffffff", width=3)
-            draw.line((x, 18, u, 18), fill="#ffffff", width=3)
-            for a, top in ((x, y), (u, v)):
-                draw.line((a, 12, a, top - 14), fill="#ffffff", width=1)
-            row.append(labeled(image, f"{name}, photo {k + 1}: vase to ball {abs(u - x):.0f} pixels"))
+            near, far = place_of(camera, NEAR), place_of(camera, FAR)
+            draw.line((*near, *far), fill="#ffffff", width=3)
+            for x, y in (near, far):
+                draw.ellipse((x - 15, y - 15, x + 15, y + 15), outline="#ffffff", width=4)
+            small = image.resize((400, 300), Image.Resampling.LANCZOS)
+            angle = angle_between(camera, (NEAR, FAR))
+            row.append(labeled(small, f"{name}, photo {k + 1}: vase to ball {angle:.1f} degrees"))
         rows.append(row)
     grid(rows, path)
 
