@@ -16,6 +16,7 @@ from sfumato.capture.shot import Capture, Shot
 from sfumato.capture.source import read_source
 from sfumato.core.errors import InputError
 from sfumato.core.image import RESIZE_FILTER
+from sfumato.core.limits import release_memory
 from sfumato.core.progress import Note, Progress, mute, silent
 from sfumato.core.scene import Scene, View, hold_out
 
@@ -23,7 +24,8 @@ __all__ = ["Fit", "load_scene"]
 
 FAR = 100.0  # times the spread of the cameras; single precision then resolves 1e-5 of the spread
 _Color = tuple[float, float, float]
-Fit = Callable[[Sequence[tuple[int, int]]], tuple[float, int | None]]  # sizes -> further downscale, keep
+_Sizes = Sequence[tuple[int, int]]  # width and height, pixels
+Fit = Callable[[_Sizes, _Sizes], tuple[float, int | None]]  # of training and testing -> further downscale, keep
 
 
 def load_scene(
@@ -54,8 +56,8 @@ def load_scene(
     invert_masks: white is masked, not black.
     frames: how many to take of a video; None: as many as its motion asks for.
     keep: bytes of photos that the views may hold in memory; when all need more, they are decoded when asked for.
-    fit: asked for the downscale and keep to use instead, given the photos' sizes (width, height) after `downscale`,
-        in pixels, before any photo is decoded.
+    fit: asked how many times smaller still photos must be, and what to keep of them, given the sizes of those to train
+        on and of those held out, before any photo is decoded.
     cache: where found cameras and undistorted photos are kept; the user's cache folder by default. Nothing is ever
         written to `source`.
     note: told in a sentence what is worth knowing, such as how many photos were registered.
@@ -80,10 +82,11 @@ def load_scene(
     if downscale > smallest:
         raise InputError(f"downscale must be at most {smallest}, which leaves photos one pixel; got {downscale:g}")
     if fit is not None:
-        times, keep = fit([(round(s.lens.width / downscale), round(s.lens.height / downscale)) for s in shots])
+        times, keep = fit(*_sizes(shots, downscale, holdout))
         downscale *= times
     developer = Developer(downscale, color, store / "undistorted", masks, invert_masks, keep)
     views = developer.develop_all(shots, progress)
+    release_memory()
     views, rule = _split(source, views, shots, holdout)
     points = random_points(capture) if capture.points is None or not len(capture.points) else capture.points
     if points is not capture.points:
@@ -115,6 +118,18 @@ def _check(downscale: float, holdout: int, background: _Color | None) -> None:
         raise InputError(f"holdout must be 0 (none) or at least 2 (every 2nd photo); got {holdout}")
     if background is not None and not (len(background) == 3 and all(0 <= value <= 1 for value in background)):
         raise InputError(f"background must be three numbers in [0, 1]; got {background}")
+
+
+def _sizes(shots: Sequence[Shot], downscale: float, holdout: int) -> tuple[_Sizes, _Sizes]:
+    """Sizes of the photos that will be trained on, and of those held out."""
+    official = any(shot.split == "test" for shot in shots)
+    train: list[tuple[int, int]] = []
+    test: list[tuple[int, int]] = []
+    for index, shot in enumerate(sorted(shots, key=lambda shot: shot.name)):
+        size = (max(1, round(shot.lens.width / downscale)), max(1, round(shot.lens.height / downscale)))
+        held_out = shot.split == "test" if official else holdout > 0 and index % holdout == 0
+        (test if held_out else train).append(size)
+    return train, test
 
 
 def _centered(capture: Capture) -> tuple[Capture, tuple[float, float, float]]:

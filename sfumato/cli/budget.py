@@ -8,37 +8,41 @@ from rich.console import Console
 from rich.table import Table
 
 from sfumato.core.units import parse_bytes, say_bytes
+from sfumato.kernels.backends import load
 
 if TYPE_CHECKING:
     from sfumato.core.scene import Scene
     from sfumato.train import TrainConfig
-    from sfumato.train.memory import Demand, Fitted
+    from sfumato.train.memory import Demand, Fitted, Size
 
 __all__ = ["Budget"]
+
+COMPILING = 200_000_000  # bytes that stay taken when kernels have been compiled, as they are before training
 
 
 class Budget:
     """The bytes that a run may hold, first asked before photos are decoded, then when the steps are known."""
 
-    def __init__(self, asked: str | None, config: "TrainConfig", backend: str, holdout: int) -> None:
+    def __init__(self, asked: str | None, config: "TrainConfig", backend: str, downscale: float = 1.0) -> None:
         """asked: as in --memory; None: most of what is free. Raises InputError when it is no amount of memory."""
         from sfumato.train.memory import default_budget
 
         self.bytes = parse_bytes(asked) if asked else default_budget()
-        self._config, self._backend, self._holdout = config, backend, holdout
+        self._config, self._backend, self._downscale = config, backend, downscale
         self._demand: Demand | None = None
         self.fitted: Fitted | None = None
 
-    def fit_photos(self, sizes: Sequence[tuple[int, int]]) -> tuple[float, int | None]:
-        """How many times smaller photos must be, and how many bytes of them a scene may hold; see `capture.Fit`.
+    def fit_photos(self, train: "Sequence[Size]", test: "Sequence[Size]") -> tuple[float, int | None]:
+        """How many times smaller photos must be, and how many bytes of them a scene may hold; see `load_scene`.
 
         Raises InputError when nothing fits.
         """
         from sfumato.train.memory import demand_of, fit
 
-        test = sizes[:: self._holdout] if self._holdout else ()
-        train = [size for index, size in enumerate(sizes) if not self._holdout or index % self._holdout] or sizes
-        fitted = fit(demand_of(train, test, self._config, self._backend), self.bytes)
+        demand = demand_of(train, test, self._config, self._backend, self._downscale)
+        if not getattr(load(self._backend), "is_prepared", lambda: True)():
+            demand = replace(demand, taken=demand.taken + COMPILING)
+        fitted = fit(demand, self.bytes)
         _say(fitted.said)
         self._demand = fitted.demand
         return float(fitted.smaller), fitted.keep_in_views

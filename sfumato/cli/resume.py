@@ -1,5 +1,6 @@
 """A run that was made before, from its folder: how its photos were read, and where its training stands."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from sfumato.cli.output import CHECKPOINTS
 from sfumato.core.errors import InputError
+from sfumato.core.files import write_text
 
 if TYPE_CHECKING:
     from sfumato.core.scene import Scene
     from sfumato.train import Checkpoint, TrainConfig, TrainingState
 
-__all__ = ["Earlier", "read_run"]
+__all__ = ["Earlier", "read_run", "write_run"]
+
+_NAME = "config.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,18 +54,38 @@ class Earlier:
         return config.extended(extend), state.begun_again()
 
 
+def write_run(folder: Path, command: Mapping[str, object], config: "TrainConfig") -> None:
+    """Write config.json: the flags and the configuration of a run, with a checksum."""
+    from sfumato.evaluate.report import plain
+
+    settings = {"command": plain(dict(command)), "train": plain(config.to_dict())}
+    text = json.dumps({**settings, "check": _check(settings)}, indent=2)
+    write_text(folder / _NAME, text + "\n")
+
+
+def _check(settings: Mapping[str, object]) -> str:
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
 def read_run(folder: Path) -> Earlier:
     """The run that a folder holds, its newest whole checkpoint included. Raises InputError when it holds none."""
     from sfumato.train import Checkpoints, TrainConfig
 
-    path = folder / "config.json"
+    path = folder / _NAME
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{folder} holds no run to go on with: {path.name} is not there") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read ({error}); start again with --force") from None
     command, trained = (record.get(key) if isinstance(record, Mapping) else None for key in ("command", "train"))
     if not isinstance(command, dict) or not isinstance(trained, dict):
         raise InputError(f"{path} must hold the objects command and train; start again with --force")
-    return Earlier(folder, command, TrainConfig.from_dict(trained), Checkpoints(folder / CHECKPOINTS).newest())
+    if record.get("check") != _check({"command": command, "train": trained}):
+        told = f"{path} is not as the run wrote it: its checksum is another one"
+        raise InputError(f"{told}; copy it again, or start again with --force")
+    try:
+        config = TrainConfig.from_dict(trained)
+    except InputError as error:
+        raise InputError(f"{path}: {error}; start again with --force") from None
+    return Earlier(folder, command, config, Checkpoints(folder / CHECKPOINTS).newest())

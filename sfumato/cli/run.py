@@ -1,6 +1,5 @@
 """The composition behind `train`, `eval` and `demo`: a scene to a folder with splat, scores, pictures and protocol."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,15 +17,16 @@ from sfumato.cli.interrupt import gentle
 from sfumato.cli.journal import Journal
 from sfumato.cli.keeper import Keeper, Saving
 from sfumato.cli.output import CHECKPOINTS, check_room, clear, locked
+from sfumato.cli.resume import write_run
 from sfumato.core.errors import InputError
-from sfumato.core.files import sweep, write_text
+from sfumato.core.files import sweep
 from sfumato.core.gaussians import Gaussians
 from sfumato.core.progress import Progress
 from sfumato.core.scene import Scene, View
 from sfumato.core.units import say_bytes
 from sfumato.evaluate import Evaluation, ViewScore, evaluate, write_report
 from sfumato.evaluate.compare import picture_name, write_comparison
-from sfumato.evaluate.report import plain, protocol_of
+from sfumato.evaluate.report import protocol_of
 from sfumato.kernels import backends
 from sfumato.kernels.stages import RenderSettings
 
@@ -166,8 +166,7 @@ def train_and_report(
             clear(folder)
         sweep(folder)
         sweep(folder / CHECKPOINTS)
-        settings = {"command": dict(asked or {}), "train": config.to_dict()}
-        write_text(folder / "config.json", json.dumps(plain(settings), indent=2) + "\n")
+        write_run(folder, asked or {}, config)
 
         keeper = Keeper(Checkpoints(folder / CHECKPOINTS), config, scene_digest(scene), saving, say)
         gaussians, last, interrupted = _train(scene, config, backend, folder, keeper, start, budget, board)

@@ -143,7 +143,7 @@ def test_one_run_at_a_time(dataset: Path, tmp_path: Path, capsys: pytest.Capture
         assert second.returncode == 2
         assert "is in use by another run; wait for it" in second.stderr
         assert sorted(path.name for path in out.iterdir()) == [".lock"]
-    assert not list(out.iterdir())
+    assert not out.exists()
     check_output(out, False, dataset)
     with locked(out), pytest.raises(InputError, match="in use by another run"), locked(out):
         pass
@@ -181,10 +181,22 @@ def test_a_splat_that_cannot_be_written_is_not_lost(
 
 def test_the_same_bits_with_any_number_of_threads_and_in_another_process(dataset: Path, tmp_path: Path) -> None:
     splats = []
-    for threads in ("1", "2", "3"):
+    for threads in ("1", "3"):
         out = tmp_path / threads
-        command = [sys.executable, "-m", "sfumato", "train", str(dataset), "-o", str(out), "--steps", "60"]
+        command = [
+            sys.executable,
+            "-m",
+            "sfumato",
+            "train",
+            str(dataset),
+            "-o",
+            str(out),
+            "--steps",
+            "40",
+            "--max-gaussians",
+            "1500",
+        ]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "SFUMATO_THREADS": threads}
         subprocess.run(command, check=True, capture_output=True, env=environment, timeout=300)
         splats.append((out / "splat.ply").read_bytes())
-    assert splats[0] == splats[1] == splats[2]
+    assert splats[0] == splats[1]
