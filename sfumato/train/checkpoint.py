@@ -185,7 +185,7 @@ def _about(path: Path) -> dict[str, Any]:
     try:
         about = json.loads(path.read_text(encoding="utf-8"))
         check = about.pop("check")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _DamagedError(f"has a description that cannot be read ({path.name}: {error})") from None
     if check != _check(about):
         raise _DamagedError(f"has a damaged description ({path.name})")
