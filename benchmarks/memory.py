@@ -23,7 +23,6 @@ from sfumato.train.memory import Demand, Fitted, Size, demand_of, fit, predict
 
 SCENES = ("fox", "fern", "lego")
 CAPS = (20_000, 50_000, 100_000)
-HOLDOUT = 8
 BUDGETS = (1.0, 0.9, 0.8, 0.7)  # of what is predicted; what does not fit is refused
 
 
@@ -36,10 +35,8 @@ class Plan:
         self.demand: Demand | None = None
         self.fitted: Fitted | None = None
 
-    def __call__(self, sizes: Sequence[Size]) -> tuple[float, int | None]:
-        test = sizes[::HOLDOUT]
-        learned = [size for index, size in enumerate(sizes) if index % HOLDOUT]
-        self.demand = demand_of(learned, test, self.config, self.backend)
+    def __call__(self, train: Sequence[Size], test: Sequence[Size]) -> tuple[float, int | None]:
+        self.demand = demand_of(train, test, self.config, self.backend)
         if self.share is None:
             return 1.0, None
         self.budget = int(self.share * predict(self.demand).total)
@@ -55,7 +52,7 @@ def one(data: Path, cap: int, steps: int, backend: str, share: float | None) -> 
     plan = Plan(config, backend, share)
     before = taken_memory()
     try:
-        scene = sfumato.load_scene(data, holdout=HOLDOUT, fit=plan)
+        scene = sfumato.load_scene(data, fit=plan)
     except sfumato.InputError as error:
         return {"refused": str(error), "budget": plan.budget}
     demand = plan.demand

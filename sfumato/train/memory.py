@@ -18,7 +18,7 @@ from sfumato.core.scene import Picture, Points, Scene, View
 from sfumato.core.units import say_bytes
 from sfumato.kernels.stages import MOST_PAIRS, TILE
 from sfumato.train.config import TrainConfig
-from sfumato.train.photos import AHEAD, WORKERS
+from sfumato.train.photos import under_way
 
 __all__ = ["Costs", "Demand", "Fitted", "Prediction", "Size", "default_budget", "demand_of", "fit", "predict"]
 
@@ -175,15 +175,22 @@ def _largest(sizes: Sequence[Size]) -> int:
 
 
 def _photos(demand: Demand) -> int:
-    """Bytes of photos in the scene, prepared for training, and under way."""
-    in_views = 3 * sum(w * h for w, h in demand.train + demand.test) if demand.in_views else 0
-    prepared = 3 * sum(w * h for w, h in demand.train) + _under_way(demand)
-    return in_views + (prepared if demand.keep is None else min(prepared, max(demand.keep, _under_way(demand))))
+    """Bytes of photos in the scene, prepared for training, and under way.
+
+    Those in the scene are learned from as they are, but at half size there is a copy of them. Of those that are decoded
+    again, `keep` bounds all that is held, but not what is under way.
+    """
+    learned = 3 * sum(w * h for w, h in demand.train)
+    if demand.in_views:
+        tested = 3 * sum(w * h for w, h in demand.test)
+        return learned + tested + learned // 4
+    needed = learned + _under_way(demand)
+    return needed if demand.keep is None else min(needed, max(demand.keep, _under_way(demand)))
 
 
 def _under_way(demand: Demand) -> int:
     """Bytes of the photos that are decoded ahead, and of those being decoded."""
-    return 3 * _largest(demand.train) * (AHEAD + 2 * WORKERS)
+    return under_way(_largest(demand.train), demand.keep)
 
 
 def _pairs(gaussians: int, pixels: int) -> int:

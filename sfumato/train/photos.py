@@ -15,11 +15,11 @@ from sfumato.core.image import planar, resize, resize_mask
 from sfumato.core.limits import usable_cores
 from sfumato.core.scene import EMPTY, IGNORED, View
 
-__all__ = ["AHEAD", "WORKERS", "Lesson", "Photos", "under_way"]
+__all__ = ["AHEAD", "Lesson", "Photos", "under_way"]
 
-WORKERS = 2  # threads that decode; more would only take cores from training
 AHEAD = 4  # photos that are decoded before they are asked for
-CREWS = ((WORKERS, AHEAD), (2, 2), (1, 2), (1, 1))  # of workers and photos ahead: the first that fits into memory
+# threads that decode (more would only take cores from training) and photos ahead: the first that fits into memory
+CREWS = ((2, AHEAD), (2, 2), (1, 2), (1, 1))
 BUSY = 10  # bytes per pixel of a photo that is being decoded: four in Pillow, three as a tensor, three laid out anew
 
 
