@@ -27,6 +27,7 @@ from sfumato.train import TrainConfig
 
 WIDTH, HEIGHT, MARGIN = 480, 360, 24  # pixels; the margin is for motion blur
 PHOTOS, TURNED = 32, 16
+STEP = 7.5  # degrees from photo to photo of the walk, but for its first tenth
 STEPS, HOLDOUT = 1000, 8
 MIDDLE = (0.0, 0.0, 0.93)  # of the table's things, metres
 NEAR, FAR = (-0.12, 0.17, 1.09), (3.12, 3.12, 1.17)  # the vase, a ball on a pillar of the terrace
@@ -129,11 +130,11 @@ def kinds_of(walk: list[Array], focal: float) -> list[Kind]:
 
     stops = np.random.default_rng(3).uniform(-1, 1, PHOTOS)
     return [
-        some("walk, 32 photos, 7 degrees apart", every),
-        some("every 2nd photo, 14 degrees apart", every[::2]),
-        some("every 4th photo, 27 degrees apart", every[::4]),
-        some("every 6th photo, 41 degrees apart", every[::6]),
-        some(f"a gap of {len(GAP)} photos, 54 degrees", [k for k in every if k not in GAP]),
+        some("walk, 32 photos, 7.5 degrees apart", every),
+        some("every 2nd photo, 15 degrees apart", every[::2]),
+        some("every 4th photo, 30 degrees apart", every[::4]),
+        some("every 6th photo, 45 degrees apart", every[::6]),
+        some(f"a gap of {len(GAP)} photos, 60 degrees", [k for k in every if k not in GAP]),
         some("the lower half of the photos", []),
         Kind("all blurred along 3 pixels", blurred(3), every),
         Kind("all blurred along 6 pixels", blurred(6), every),
@@ -206,6 +207,13 @@ def overlap(cameras: Sequence[Camera], step: int) -> float:
         same = inside & ((seen - there[..., 2]).abs() < 0.03 * there[..., 2])
         shares.append(float(same.sum() / truth.isfinite().sum()))
     return float(np.mean(shares))
+
+
+def smear(speed: float, exposure: float, distance: float = 1.4, near: float = 0.8) -> float:
+    """Pixels of a 1920 x 1080 film along which a thing `near` metres away is smeared, by a lens of 27 mm (35 mm film),
+    when the camera circles something `distance` metres away at `speed` metres a second."""
+    focal = 27 / 43.2666 * np.hypot(1920, 1080)
+    return float(speed * (1 / near - 1 / distance) * exposure * focal)
 
 
 # pictures
@@ -328,9 +336,7 @@ def run(kept: Path, pictures: Path | None, measured: bool) -> None:
     if measured:
         print("| step of the walk | share of a photo that the next one shows too |\n|---|---|")
         for step in (1, 2, 4, 6):
-            print(
-                f"| {step}: {210 / (PHOTOS - 1) * step / 0.95:.0f} degrees | {overlap(cameras, step):.0%} |", flush=True
-            )
+            print(f"| {step}: {STEP * step:g} degrees | {overlap(cameras, step):.0%} |", flush=True)
         print("\n| photos | with a camera | points | error, pixels | PSNR, dB | of the worst photo |")
         print("|---|---|---|---|---|---|", flush=True)
     for kind in kinds:
@@ -340,6 +346,10 @@ def run(kept: Path, pictures: Path | None, measured: bool) -> None:
             print(f"| {kind.name} | {cells} | {np.mean(scores):.1f} | {min(scores):.1f} |", flush=True)
     if measured:
         print(f"| turned on the spot, 5 degrees apart | {cameras_found([cut(image) for image in turned])} | - | - |")
+    print("\n| camera moves | shutter 1/50 s | 1/100 s | 1/250 s |\n|---|---|---|---|")
+    for speed in (0.15, 0.3, 0.6, 1.2):
+        cells = " | ".join(f"{smear(speed, 1 / rate):.0f} pixels" for rate in (50, 100, 250))
+        print(f"| {speed} m/s | {cells} |")
     if pictures:
         draw_all(pictures, cameras, spot, walk, turned, focal, scene, renders)
 
@@ -358,7 +368,7 @@ def draw_all(
     plans = [
         plan(ring(24, 12), "good: all around, two heights", GOOD),
         plan(cameras, "good: a walk, higher and lower", GOOD),
-        plan(gap, "bad: a gap of 54 degrees", BAD),
+        plan(gap, "bad: a gap of 60 degrees", BAD),
     ]
     grid([plans], folder / "coverage.jpg")
     view = scene.views[GAP[3]]
@@ -384,7 +394,7 @@ def draw_all(
     lights = [(-1.0, "1 stop darker"), (0.0, "as it was"), (1.0, "1 stop brighter")]
     shots = [Image.fromarray(exposed(cut(walk[a]), s)).resize((320, 240), Image.Resampling.LANCZOS) for s, _ in lights]
     grid([[labeled(shot, words) for shot, (_, words) in zip(shots, lights, strict=True)]], folder / "exposure.jpg")
-    steps = [(0, "a photo"), (1, "7 degrees on"), (4, "27 degrees on"), (6, "41 degrees on: too far")]
+    steps = [(0, "a photo"), (1, "7.5 degrees on"), (4, "30 degrees on"), (6, "45 degrees on: too far")]
     seen = [Image.fromarray(cut(walk[a + n])).resize((320, 240), Image.Resampling.LANCZOS) for n, _ in steps]
     marked = [labeled(one, words, BAD if n > 4 else INK) for one, (n, words) in zip(seen, steps, strict=True)]
     grid([marked[:2], marked[2:]], folder / "overlap.jpg")
