@@ -1,4 +1,4 @@
-"""`sfumato sfm`: a folder of photos to a COLMAP model of its cameras and points."""
+"""`sfumato sfm`: a folder of photos, or a video, to a COLMAP model of its cameras and points."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import arg
 
-from sfumato.cli.flags import Input, Output, parse
+from sfumato.cli.flags import Count, Input, Output, parse
+from sfumato.core.errors import InputError
 
 if TYPE_CHECKING:
     from sfumato.capture.sfm import PhotoRecord
@@ -21,9 +22,11 @@ class Sfm:
     """Find out where photos were taken, and write the cameras and points as a COLMAP model."""
 
     input: Input
-    """Folder of photos."""
+    """Folder of photos, or a video."""
     output: Annotated[Output, arg(metavar="SCENE")]
-    """Folder for the model; `sfumato train` reads it."""
+    """Folder for the model, and for the frames of a video in images/; `sfumato train` reads it."""
+    frames: Count = None
+    """Take N frames of a video, instead of as many as its motion asks for."""
     sequential: bool = False
     """The photos were taken in the order of their names, as frames of a video are."""
 
@@ -32,12 +35,19 @@ def main(words: Sequence[str]) -> int:
     """Run the verb; returns the exit code."""
     flags = parse(Sfm, words)
     from sfumato.capture.sfm import solve
+    from sfumato.capture.video import extract_frames, is_video
     from sfumato.cli.console import Stages
     from sfumato.cli.output import check_output
 
     check_output(flags.output, force=True, source=flags.input, files=())
+    photos, sequential = flags.input, flags.sequential
     with Stages() as progress:
-        found = solve(flags.input, flags.output, progress, note=progress.note, sequential=flags.sequential)
+        if is_video(flags.input):
+            photos, sequential = flags.output / "images", True
+            extract_frames(flags.input, photos, flags.frames, progress, progress.note)
+        elif flags.frames is not None:
+            raise InputError(f"{flags.input} is no video, so there are no frames to choose; leave --frames out")
+        found = solve(photos, flags.output, progress, note=progress.note, sequential=sequential)
     print(f"{found.registered} of {found.photos} photos registered")
     for line in _left_out([row for row in found.table if not row.registered]):
         print(line)
