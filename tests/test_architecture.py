@@ -25,7 +25,7 @@ LIBRARIES = {
     "llvmlite": ("kernels/cpu/",),
     "triton": ("kernels/gpu/",),
     "pycolmap": ("capture/",),
-    "av": ("capture/video.py", "render/video.py"),
+    "av": ("capture/video/", "render/video.py"),
     "argparse": ("cli/",),
     "tyro": ("cli/",),
     "rich": ("cli/",),

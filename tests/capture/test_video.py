@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from sfumato.capture.tonemap import BT2020, HLG, P3, PQ, srgb_table
 from sfumato.capture.video import VIDEO_SUFFIXES, extract_frames, is_video
-from sfumato.capture.windows import Travel, choose, frame_count, sharpness
+from sfumato.capture.video.tonemap import BT2020, HLG, P3, PQ, srgb_table
+from sfumato.capture.video.windows import Travel, choose, frame_count, sharpness
 from sfumato.core.errors import InputError, SfumatoWarning
 
 WIDTH, HEIGHT = 320, 180

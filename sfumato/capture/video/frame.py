@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sfumato.capture.tonemap import BT2020, HLG, PQ, srgb_table
+from sfumato.capture.video.tonemap import BT2020, HLG, PQ, srgb_table
 
 __all__ = ["Matrix", "degrees", "display_matrix", "gray", "rgb", "to_photo", "transfer_of"]
 
