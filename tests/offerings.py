@@ -84,16 +84,19 @@ def mesh(path: Path) -> Path:
     return path
 
 
-def textured(folder: Path, count: int, shift: int = 40, different: bool = False) -> Path:
+def textured(
+    folder: Path, count: int, shift: int = 40, different: bool = False, size: tuple[int, int] = (320, 240)
+) -> Path:
     """Photos of one flat wall from further and further right (shift 0: copies), or each of another wall."""
     folder.mkdir(parents=True, exist_ok=True)
+    width, height = size
     for number in range(count):
-        wide = 320 + shift * count
+        wide = width + shift * count
         random = np.random.default_rng(number if different else 0)
-        wall = np.zeros((240, wide, 3))
+        wall = np.zeros((height, wide, 3))
         for cell in (3, 8, 20, 50):
-            coarse = random.integers(0, 256, (240 // cell + 2, wide // cell + 2, 3), dtype=np.uint8)
-            wall += np.asarray(Image.fromarray(coarse).resize((wide, 240), Image.Resampling.BICUBIC))
-        seen = (wall / 4)[:, shift * number : shift * number + 320].astype(np.uint8)
+            coarse = random.integers(0, 256, (height // cell + 2, wide // cell + 2, 3), dtype=np.uint8)
+            wall += np.asarray(Image.fromarray(coarse).resize((wide, height), Image.Resampling.BICUBIC))
+        seen = (wall / 4)[:, shift * number : shift * number + width].astype(np.uint8)
         Image.fromarray(seen).save(folder / f"{number:02d}.jpg", quality=95)
     return folder

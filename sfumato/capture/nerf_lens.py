@@ -13,6 +13,7 @@ __all__ = ["lens_of"]
 
 _DISTORTION = ("k1", "k2", "k3", "k4", "p1", "p2")  # also the order of nerfstudio's distortion_params
 _FISHEYES = ("OPENCV_FISHEYE", "FISHEYE", "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE")
+_BROWN = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "RADIAL", "SIMPLE_RADIAL", "FULL_OPENCV", "PERSPECTIVE", "BROWN")
 _PANORAMAS = ("EQUIRECTANGULAR", "SPHERICAL", "OMNIDIRECTIONAL", "VR180")
 _CUT = "cut it into perspective views, as `ns-process-data images --camera-type equirectangular` does"
 
@@ -54,6 +55,9 @@ def _lens(
         return Lens("OPENCV_FISHEYE", (*focals, *center, k1, k2, k3, k4), *size)
     if "FISHEYE" in kind or kind.startswith("ORTHO"):
         raise InputError(f"{named} has camera_model {kind[:40]}, which cannot be read; undistort its photos first")
+    if kind not in _BROWN:
+        known = " ".join((*_BROWN, *_FISHEYES))
+        raise InputError(f"{named} has camera_model {kind[:40]}, which is not known (known: {known}); correct it")
     return brown_lens(focals, center, (k1, k2, k3, k4), (p1, p2), size)
 
 

@@ -15,8 +15,8 @@ __all__ = ["Board", "check_board"]
 
 def check_board(folder: Path) -> None:
     """Raise InputError when TensorBoard is not installed, or the folder cannot be written."""
-    _writer_class()
     check_writable(folder)
+    _writer_class()
 
 
 def _writer_class() -> Any:

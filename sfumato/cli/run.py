@@ -184,7 +184,11 @@ def train_and_report(
         if interrupted:  # scores take time, and whoever interrupts has none
             write_report(folder, None, training, protocol_of(scene, RenderSettings(near=scene.near), backend))
         else:
-            evaluation = score(gaussians, scene, folder, backend, training=training)
+            try:
+                evaluation = score(gaussians, scene, folder, backend, training=training)
+            except KeyboardInterrupt:
+                say(f"{folder / 'splat.ply'} is written, but not scored; `sfumato eval` scores it")
+                raise
         say(f"{len(gaussians):,} Gaussians in {duration(last.seconds)} of training, written to {folder / 'splat.ply'}")
         if interrupted and saving.seconds:
             say(f"stopped after step {last.step} of {last.steps}; the same command with --resume goes on from there")

@@ -11,6 +11,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from sfumato.core.errors import InputError
+from sfumato.core.files import replacing
 from sfumato.core.linear import encode, exr_header, is_float_tiff, read_exr, read_float_tiff
 from sfumato.core.profile import to_srgb
 from sfumato.core.scene import EMPTY, IGNORED, SHOWN
@@ -119,13 +120,14 @@ def _register_heif(path: Path) -> None:
 def write_image(path: Path, image: Tensor, quality: int = 92) -> None:
     """Write (H, W, 3) uint8, or floats in [0, 1], as PNG, JPEG or what the suffix says.
 
-    Raises InputError when there is no such format.
+    The file appears whole or not at all. Raises InputError when there is no such format, OSError as `open` does.
     """
     if path.suffix.lower() not in _WRITABLE:
         raise InputError(f"cannot write {path}: no image format for {path.suffix} (known: {' '.join(_WRITABLE)})")
     pixels = image if image.dtype == torch.uint8 else to_uint8(image)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels.cpu().contiguous().numpy()).save(path, quality=quality)
+    format = Image.registered_extensions()[path.suffix.lower()]
+    with replacing(path) as file:
+        Image.fromarray(pixels.cpu().contiguous().numpy()).save(file, format, quality=quality)
 
 
 def to_uint8(image: Tensor) -> Tensor:

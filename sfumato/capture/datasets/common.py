@@ -105,14 +105,16 @@ def viewmat_of(named: str, rows: ArrayLike | Sequence[object], axes: NDArray[np.
     try:
         pose = np.array(rows, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
-        raise InputError(f"{named}: the pose must be 3 x 4 or 4 x 4 numbers") from None
+        raise InputError(f"{named}: the pose must be 3 x 4 or 4 x 4 numbers; export it again") from None
     if pose.shape not in ((3, 4), (4, 4)) or not (np.abs(pose) < LARGEST).all():
-        raise InputError(f"{named}: the pose must be 3 x 4 or 4 x 4 finite numbers; got {pose.shape}")
+        got = " x ".join(map(str, pose.shape)) or "one number"
+        got = "some that are not" if pose.shape in ((3, 4), (4, 4)) else got
+        raise InputError(f"{named}: the pose must be 3 x 4 or 4 x 4 finite numbers; got {got}: export it again")
     world_from_camera = np.vstack([pose[:3], [0, 0, 0, 1]]) @ axes
     u, scales, v = np.linalg.svd(world_from_camera[:3, :3])
     if scales[2] < 0.5 * scales[0] or scales[0] < 1e-6 or np.linalg.det(u @ v) < 0:
         wrong = "it is mirrored" if np.linalg.det(u @ v) < 0 else f"its scales are {scales.round(3)}"
-        raise InputError(f"{named}: the pose must be a rotation and a position; {wrong}")
+        raise InputError(f"{named}: the pose must be a rotation and a position; {wrong}: export it again")
     viewmat = np.eye(4)
     viewmat[:3, :3] = (u @ v).T
     viewmat[:3, 3] = -viewmat[:3, :3] @ world_from_camera[:3, 3]
