@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 import sfumato
 from sfumato.capture import load_scene
+from sfumato.capture.colmap_model import read_model
 from sfumato.capture.sfm import solve
 from sfumato.capture.studio import phone_walk, photograph
 from sfumato.capture.studio.photograph import picture, studio
@@ -161,8 +162,10 @@ def cameras_found(photos: Sequence[Array]) -> str:
             found = solve(Path(place) / "photos", Path(place) / "out")
         except InputError as error:
             print(f"    {str(error).split(': ', 1)[-1].split('; see ')[0]}")
-            return f"0 of {len(photos)} | - | -"
-        return f"{found.registered} of {found.photos} | {found.points:,} | {found.reprojection_error:.2f}"
+            return f"0 of {len(photos)} | - | - | -"
+        lens = next(iter(read_model(found.folder / "sparse" / "0").lenses.values()))
+        focals = f"{lens.focals[0]:,.0f}, {lens.focals[1]:,.0f}"
+        return f"{found.registered} of {found.photos} | {found.points:,} | {found.reprojection_error:.2f} | {focals}"
 
 
 def walk_scene(walk: list[Array], kept: Path) -> Scene:
@@ -333,19 +336,26 @@ def run(kept: Path, pictures: Path | None, measured: bool) -> None:
     kinds = [replace(k, photos=[cut(walk[n]) for n in low], chosen=low) if not k.photos else k for k in kinds]
     scene = walk_scene(walk, kept)
     renders: dict[str, sfumato.Gaussians] = {}
+    print(f"true focal length: {focal:.0f} pixels\n")
     if measured:
         print("| step of the walk | share of a photo that the next one shows too |\n|---|---|")
         for step in (1, 2, 4, 6):
             print(f"| {step}: {STEP * step:g} degrees | {overlap(cameras, step):.0%} |", flush=True)
-        print("\n| photos | with a camera | points | error, pixels | PSNR, dB | of the worst photo |")
-        print("|---|---|---|---|---|---|", flush=True)
+        columns = "error, pixels | focal lengths | PSNR, dB | of the worst photo | of one in the gap"
+        print(f"\n| photos | with a camera | points | {columns} |")
+        print("|---|---|---|---|---|---|---|---|", flush=True)
     for kind in kinds:
         cells = cameras_found(kind.photos) if measured else ""
         if measured or "gap" in kind.name or kind.name.startswith("walk"):
             renders[kind.name], scores = trained(scene, kind)
-            print(f"| {kind.name} | {cells} | {np.mean(scores):.1f} | {min(scores):.1f} |", flush=True)
+            numbers = " | ".join(
+                f"{number:.1f}" for number in (np.mean(scores), min(scores), scores[GAP[3] // HOLDOUT])
+            )
+            print(f"| {kind.name} | {cells} | {numbers} |", flush=True)
     if measured:
-        print(f"| turned on the spot, 5 degrees apart | {cameras_found([cut(image) for image in turned])} | - | - |")
+        print(
+            f"| turned on the spot, 5 degrees apart | {cameras_found([cut(image) for image in turned])} | - | - | - |"
+        )
     print("\n| camera moves | shutter 1/50 s | 1/100 s | 1/250 s |\n|---|---|---|---|")
     for speed in (0.15, 0.3, 0.6, 1.2):
         cells = " | ".join(f"{smear(speed, 1 / rate):.0f} pixels" for rate in (50, 100, 250))
