@@ -16,6 +16,7 @@ from sfumato.core.image import read_image
 __all__ = ["color", "find_features"]
 
 MANY = 10  # photos of one lens from which on its full distortion can be told from the photos
+LARGE = 400_000  # pixels of a photo with so many features that a second orientation is a second point in the same place
 NATIVE = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp")  # what pycolmap reads; the rest is converted for it
 
 
@@ -25,13 +26,11 @@ def find_features(site: Site, settings: FeatureSettings, path: Path, database: A
     Where a photo has a mask, features on its dark parts are dropped.
     """
     folders = _folders(site)
-    asked, total = list(_extractions(site, folders)), len(site.looks)
+    asked, total = list(_extractions(site, settings, folders)), len(site.looks)
 
     def extract(token: Any) -> None:
         for options in asked:
-            load_pycolmap().extract_features(
-                path, **options, extraction_options=_sift(settings), cancellation_token=token
-            )
+            load_pycolmap().extract_features(path, **options, cancellation_token=token)
 
     watched(extract, database.num_images, lambda done: site.progress("finding features", done, total))
     for image in database.read_all_images():
@@ -88,10 +87,11 @@ def _write_mask(source: Path | None, target: Path, size: tuple[int, int]) -> Non
     picture.resize(size, Image.Resampling.NEAREST).save(target, compress_level=1)
 
 
-def _extractions(site: Site, folders: _Folders) -> Iterator[dict[str, Any]]:
+def _extractions(site: Site, settings: FeatureSettings, folders: _Folders) -> Iterator[dict[str, Any]]:
     """What pycolmap is asked: a call for each camera, but one for all the photos that share theirs with none."""
     pycolmap = load_pycolmap()
     changed = {name: new for new, name in folders.originals.items()}
+    sizes = {changed.get(look.name, look.name): look.size[0] * look.size[1] for look in site.looks}
     groups: dict[tuple[object, ...], list[str]] = {}
     for look in site.looks:
         groups.setdefault((look.name in changed, *look.camera), []).append(changed.get(look.name, look.name))
@@ -107,14 +107,21 @@ def _extractions(site: Site, folders: _Folders) -> Iterator[dict[str, Any]]:
         reader.camera_model = "OPENCV" if is_full else "SIMPLE_RADIAL"
         if folders.masks:
             reader.mask_path = folders.masks
-        root = folders.converted if is_changed else site.photos
-        yield {"image_path": root, "image_names": names, "camera_mode": mode, "reader_options": reader}
+        is_large = mode == pycolmap.CameraMode.SINGLE and all(sizes[name] >= LARGE for name in names)
+        yield {
+            "image_path": folders.converted if is_changed else site.photos,
+            "image_names": names,
+            "camera_mode": mode,
+            "reader_options": reader,
+            "extraction_options": _sift(settings, 1 if is_large else 2),
+        }
 
 
-def _sift(settings: FeatureSettings) -> Any:
+def _sift(settings: FeatureSettings, orientations: int) -> Any:
     options = load_pycolmap().FeatureExtractionOptions()
     options.max_image_size = settings.longest
     options.sift.max_num_features = settings.count
+    options.sift.max_num_orientations = settings.orientations or orientations
     options.sift.peak_threshold = settings.peak
     options.sift.estimate_affine_shape = options.sift.domain_size_pooling = settings.thorough
     return options

@@ -15,9 +15,9 @@ __all__ = ["Climb", "is_enough"]
 
 GOOD_FIT = 2.0  # pixels
 RELAXED = MapSettings(first_inliers=40, first_angle=4.0, inliers=18, share=0.15, matches=12)
-MORE = FeatureSettings(count=12_000, peak=0.002)
+MORE = FeatureSettings(count=12_000, orientations=2, peak=0.002)
 THOROUGH_UP_TO = 300  # photos: it takes a second for each, and more for each pair
-THOROUGH = FeatureSettings(count=6000, peak=0.004, thorough=True)
+THOROUGH = FeatureSettings(count=6000, orientations=2, peak=0.004, thorough=True)
 
 _Rung = tuple[str, Callable[[], Any]]  # what is tried, and the trying, which returns a model or None
 

@@ -33,6 +33,7 @@ class FeatureSettings:
     """How features are found and matched."""
 
     count: int = 4096  # per photo; matching takes time with the square of it
+    orientations: int | None = None  # of a feature at most; None: one in large photos, which have features enough
     peak: float = 0.0067  # weakest contrast of a feature, as pycolmap's default
     longest: int = 1600  # pixels; the features' pyramid begins at twice this size, where a pixel is noise already
     thorough: bool = False  # affine shapes, domain-size pooling, and matches guided by the geometry found

@@ -71,7 +71,7 @@ def solve(
     if len(names) < MIN_PHOTOS:
         raise InputError(f"{photos} holds {len(names)} photos, and finding cameras needs {MIN_PHOTOS} or more; {MORE}")
     files = [photos / name for name in names] + [masks[name] for name in sorted(masks)]
-    mark = fingerprint(files, VERSION, SEED, sequential, sorted(masks))
+    mark = fingerprint([path for path in files if path.exists()], VERSION, SEED, sequential, sorted(masks))
     if kept := recall(folder, mark):
         _warn_of([row.name for row in kept.table if row.why == UNREADABLE], photos, len(names))
         return kept
