@@ -32,6 +32,8 @@ __all__ = [
 ]
 
 MASK_FOLDER = re.compile(r"((images?|imgs?|photos?|rgb|input|frames?)[_-]?)?masks?([_-]?\d+)?", re.IGNORECASE)
+# files that a folder with results of a run, of scores or of structure from motion has
+_RESULTS = ({"config.json", "log.jsonl"}, {"report.json", "report.md"}, {"capture.csv", "contact.jpg"})
 _EXTRA = (".heic", ".heif", ".hif", ".avif", ".exr")  # for which Pillow alone may not be enough
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", *_EXTRA)
 
@@ -60,13 +62,19 @@ def check_folder(source: Path) -> None:
 def list_photos(folder: Path) -> list[str]:
     """Sorted names (forward slashes, sub-folders included) of the photos below `folder`; other files are ignored.
 
-    Hidden files and folders, what macOS leaves in archives, and folders of masks are passed over.
+    Hidden files and folders, what macOS leaves in archives, folders of masks, and sub-folders with results of
+    sfumato, whose pictures are no photos, are passed over.
     """
-    names = []
+    names: list[str] = []
+    seen: set[str] = set()  # a link may lead back to where it is
     for place, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = sorted(
-            name for name in folders if not (name.startswith((".", "__MACOSX")) or MASK_FOLDER.fullmatch(name))
-        )
+        is_result = Path(place) != folder and any(marks.issubset(files) for marks in _RESULTS)
+        if is_result or (real := os.path.realpath(place)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        kept = [name for name in folders if not (name.startswith((".", "__MACOSX")) or MASK_FOLDER.fullmatch(name))]
+        folders[:] = sorted(kept, key=lambda name: (Path(place, name).is_symlink(), name))
         names += [
             (Path(place) / name).relative_to(folder).as_posix()
             for name in files

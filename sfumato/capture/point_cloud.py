@@ -36,7 +36,8 @@ def read_point_cloud(path: Path) -> Points:
         names = table.dtype.names or ()
         if not {"x", "y", "z"} <= set(names):
             raise ValueError(f"its vertices have no x, y and z but {' '.join(names) or 'nothing'}")
-        xyz = np.stack([table[name].astype(np.float64) for name in "xyz"], axis=1)
+        with np.errstate(invalid="ignore"):  # a NaN of the kind that signals stays one
+            xyz = np.stack([table[name].astype(np.float64) for name in "xyz"], axis=1)
         return points_from_arrays(xyz, _colors(table))
     except (ValueError, KeyError, IndexError, OverflowError, OSError) as error:
         raise InputError(f"{path} is not a whole PLY file of points ({error}); export it again") from None

@@ -140,7 +140,10 @@ def _solved(photos: Path, asked: _Asked, sequential: bool) -> Capture:
     """The photos with the cameras that structure from motion finds, or found when it was asked before."""
     paths = [photos / name for name in list_photos(photos)]
     masks = masks_beside(photos) if asked.masked else {}
-    place = asked.store / "cameras" / fingerprint([*paths, *(masks[name] for name in sorted(masks))])
+    files = [
+        path for path in (*paths, *(masks[name] for name in sorted(masks))) if path.exists()
+    ]  # links may lead away
+    place = asked.store / "cameras" / fingerprint(files)
     found = solve(photos, place, asked.progress, note=asked.note, sequential=sequential, masks=masks)
     capture = colmap.read_colmap(photos, found.folder / "sparse" / "0", photos)
     if found.left_out:

@@ -74,6 +74,8 @@ def _run(words: list[str]) -> int:
         near = difflib.get_close_matches(verb, VERBS, 1)
         hint = f"did you mean {near[0]!r}?" if near else f"known: {' '.join(VERBS)}"
         return _say(f"no verb {verb!r}; {hint}", 2)
+    if "" in rest:  # it would be taken for the folder at hand
+        return _say(f"{verb} was given an empty word, such as a variable that is not set; give a path", 2)
     from sfumato.cli.interrupt import terminable
 
     with terminable(), _plain_warnings():

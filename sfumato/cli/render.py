@@ -10,6 +10,8 @@ from tyro.conf import Positional, arg
 
 from sfumato.cli.flags import Backend, Count, Output, parse
 from sfumato.core.errors import InputError
+from sfumato.core.limits import available_memory
+from sfumato.core.units import say_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Render", "main"]
 
 KEYS = 24  # cameras of the dataset that a film passes through: photos taken by hand do not stand on a smooth way
+PIXEL = 50  # bytes of memory that a pixel takes at least while it is rendered and written
 SECONDS = 8  # of a film, when nobody says
 
 
@@ -101,6 +104,9 @@ def _check(flags: Render) -> None:
         raise InputError(f"--fps must be above 0 and at most 1000; got {flags.fps:g}")
     if flags.size and min(flags.size) < 1:
         raise InputError(f"--size must be at least 1 1; got {flags.size[0]} {flags.size[1]}")
+    if flags.size and flags.size[0] * flags.size[1] * PIXEL > (free := available_memory()):
+        needed = say_bytes(flags.size[0] * flags.size[1] * PIXEL)
+        raise InputError(f"--size {_spaced(flags.size)} takes {needed} of memory, and {say_bytes(free)} are free")
     if not any(flags.up) or not all(math.isfinite(value) for value in flags.up):
         raise InputError(f"--up must be a direction; got {_spaced(flags.up)}")
     if flags.background and not all(0 <= value <= 1 for value in flags.background):

@@ -1,10 +1,18 @@
 """The errors sfumato raises on purpose; whatever else escapes is a bug in sfumato."""
 
+import unicodedata
+
 __all__ = ["BackendError", "InputError", "SfumatoError", "SfumatoWarning", "ShapeError", "TileListError"]
 
 
 class SfumatoError(Exception):
-    """Base of every error whose message is meant for the person who caused it."""
+    """Base of every error whose message is meant for the person who caused it.
+
+    Its words are one line, whatever names and numbers from files are in it: control characters are escaped.
+    """
+
+    def __str__(self) -> str:
+        return "".join(letter if _is_plain(letter) else _escaped(letter) for letter in super().__str__())
 
 
 class InputError(SfumatoError, ValueError):
@@ -33,3 +41,11 @@ class TileListError(SfumatoError, RuntimeError):
 
 class SfumatoWarning(UserWarning):
     """Something is not as expected, but the work goes on; the message says what was done about it."""
+
+
+def _is_plain(letter: str) -> bool:
+    return letter.isprintable() or unicodedata.category(letter) == "Zs"  # spaces of any width
+
+
+def _escaped(letter: str) -> str:
+    return letter.encode("unicode_escape").decode("ascii")

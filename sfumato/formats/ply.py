@@ -123,7 +123,7 @@ def _check_is_splat(path: Path, table: Table) -> None:
 def _stack(columns: dict[str, NDArray[np.generic]], names: list[str]) -> Tensor:
     """(N, len(names)) float32; a column that is float32 in the file, of either byte order, keeps its bits."""
     values = np.empty((len(columns[names[0]]), len(names)), dtype=np.float32)
-    with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite, which `info` counts
+    with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold is not finite, which `info` counts
         for index, name in enumerate(names):
             values[:, index] = columns[name]
     return torch.from_numpy(values)
