@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM: training ends after the step at hand, everything else at once."""
 
+import _thread
 import signal
 import sys
 import threading
@@ -8,6 +9,9 @@ from contextlib import contextmanager
 from types import FrameType
 
 __all__ = ["Request", "gentle", "terminable"]
+
+AGAIN = 0.05  # seconds after which a signal that came during an import is looked at again
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Request:
@@ -35,22 +39,49 @@ def gentle() -> Iterator[Request]:
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    before = {number: signal.signal(number, request._receive) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, request._receive) for number in _SIGNALS}
     try:
         yield request
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler or signal.SIG_DFL)  # None: set by something that is not Python
+        _restore(before)
 
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Inside, SIGTERM raises KeyboardInterrupt as Ctrl-C does, so that files are closed and temporary ones removed."""
+    """Inside, SIGTERM raises KeyboardInterrupt as Ctrl-C does, so that files are closed and temporary ones removed.
+
+    Neither does while a module is imported, but soon after: packages that are interrupted there (numpy, inside of
+    torch) may swallow the exception, and are then half a package.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = {number: signal.signal(number, _interrupt) for number in _SIGNALS}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+        _restore(before)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            later = threading.Timer(AGAIN, _again)
+            later.daemon = True
+            later.start()
+            return
+        frame = frame.f_back
+    raise KeyboardInterrupt
+
+
+def _again() -> None:
+    """Ctrl-C once more, in the main thread."""
+    if sys.platform == "win32":
+        _thread.interrupt_main()
+    else:  # this also wakes a main thread that waits for something
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+
+def _restore(before: "dict[signal.Signals, signal._HANDLER]") -> None:
+    for number, handler in before.items():
+        signal.signal(number, handler or signal.SIG_DFL)  # None: set by something that is not Python
