@@ -85,7 +85,7 @@ def test_judgement_of_each_photo() -> None:
 )
 def test_verdict(sharp: float, contrast: float, features: int, links: list[Link], said: str) -> None:
     looks = [look(f"{number}.jpg", sharp, contrast) for number in range(4)]
-    assert said in verdict(judge(looks, [], [features] * 4, links, set()), still=False)
+    assert said in verdict(judge(looks, [], [features] * 4, links, set()))
 
 
 def test_copies_stand_still() -> None:
@@ -94,7 +94,7 @@ def test_copies_stand_still() -> None:
     assert is_still(looks, copies)
     assert not is_still(looks, [*copies[:4], Link((2, 3), 50, 8.0), Link((1, 3), 50, 8.0)])
     assert not is_still(looks, [])
-    assert "copies of one" in verdict(judge(looks, [], [900] * 4, copies, set()), still=True)
+    assert "copies of one" in verdict(judge(looks, [], [900] * 4, copies, set()), "still")
 
 
 def test_table_and_contact_sheet(tmp_path: Path) -> None:

@@ -16,7 +16,19 @@ FEW = 200  # features; a photo of something with texture has thousands
 ROOM = 500  # pixels of a photo for each feature that is asked of it, when it is too small for as many
 STILL = 0.002  # of the photo's width: a camera that moves less between photos shows no depth
 UNREADABLE, PLAIN_WORDS, BLURRED_WORDS = "cannot be read", "no texture", "blurred"
-STILL_WORDS = "camera did not move"
+# what can be wrong with all photos together -> in a few words, and what to say and do about it
+FAULTS = {
+    "still": (
+        "camera did not move",
+        "the photos are copies of one, or the camera did not move, and depth is seen only from several places; "
+        "walk around what you photograph, a step between photos",
+    ),
+    "turned": (
+        "camera only turned",
+        "the camera was only turned on its spot, and depth is seen only from several places; "
+        "walk around what you photograph, a step between photos",
+    ),
+}
 MOST = 0.5  # share of the photos that makes something the reason for all
 
 
@@ -26,11 +38,11 @@ def judge(
     features: Sequence[int],
     links: Sequence[Link],
     registered: Collection[str],
-    still: bool = False,
+    fault: str = "",
 ) -> list[PhotoRecord]:
     """What became of every photo, in order of names.
 
-    features, links: of `looks`, in its order. still: the camera did not move, which is then the reason for all.
+    features, links: of `looks`, in its order. fault: one of FAULTS, which is then the reason for all.
     """
     partners: list[list[Link]] = [[] for _ in looks]
     for link in links:
@@ -40,7 +52,7 @@ def judge(
     for place, (look, count, shared) in enumerate(zip(looks, features, partners, strict=True)):
         others = {looks[other].name for link in shared for other in link.pair if other != place}
         why = "" if look.name in registered else _why(look, count, others, registered)
-        why = STILL_WORDS if still and others and why else why
+        why = FAULTS[fault][0] if fault and others and why else why
         inliers = sum(link.inliers for link in shared)
         table.append(PhotoRecord(look.name, count, len(shared), inliers, look.name in registered, why))
     return sorted(table, key=lambda row: row.name)
@@ -68,17 +80,14 @@ def is_still(looks: Sequence[Look], links: Sequence[Link]) -> bool:
     return statistics.quantiles([0.0, *moved], n=10)[-1] < STILL if len(moved) > 1 else moved[0] < STILL
 
 
-def verdict(table: Sequence[PhotoRecord], still: bool) -> str:
-    """Why no cameras were found, as the second half of a sentence, and what to do."""
+def verdict(table: Sequence[PhotoRecord], fault: str = "") -> str:
+    """Why no cameras were found, as the second half of a sentence, and what to do. fault: one of FAULTS."""
+    if fault:
+        return FAULTS[fault][1]
     readable = [row for row in table if row.why != UNREADABLE]
     share = {
         why: sum(row.why == why for row in readable) / max(len(readable), 1) for why in (PLAIN_WORDS, BLURRED_WORDS)
     }
-    if still:
-        return (
-            "the photos are copies of one, or the camera did not move, and depth is seen only from several places; "
-            "walk around what you photograph, a step between photos"
-        )
     if share[PLAIN_WORDS] >= MOST:
         return (
             "most photos show too little texture for points to be found again; "

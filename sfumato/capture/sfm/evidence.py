@@ -20,6 +20,7 @@ from sfumato.capture.undistort import load_pycolmap
 __all__ = ["Evidence", "Link"]
 
 BLOCK = 45  # pairs at a time: Ctrl-C waits for the block
+SURE = 60  # inliers from which on hardly any is wrong
 MATCHED = 15  # inliers from which on pycolmap trusts a pair
 
 
@@ -114,6 +115,23 @@ class Evidence:
                     a, b = sorted((places[first], places[second]))
                     links.append(Link((a, b), len(matches), float(np.median(np.linalg.norm(moved, axis=1)))))
         return sorted(links, key=lambda link: link.pair)
+
+    def matched_points(self) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+        """Of each pair of linked photos the (M, 2) places of what they share in the one, and in the other.
+
+        From the middle of the photo, in lengths of its longer side.
+        """
+        with self._open() as database:
+            spots = {}
+            for place, image in self._images(database).items():
+                width, height = self.site.looks[place].size
+                middle = np.array([width / 2, height / 2])
+                spots[image] = (database.read_keypoints(image)[:, :2].astype(np.float64) - middle) / max(width, height)
+            for number, geometry in zip(*database.read_two_view_geometries(), strict=True):
+                first, second = load_pycolmap().pair_id_to_image_pair(number)
+                matches = geometry.inlier_matches
+                if len(matches) >= SURE:
+                    yield spots[first][matches[:, 0]], spots[second][matches[:, 1]]
 
     def shared_points(self, one: Any, other: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(M, 3) points of one model and (M, 3) the same points of another, as matches between their photos tell."""

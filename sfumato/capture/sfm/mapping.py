@@ -21,6 +21,7 @@ MIN_PHOTOS = 3  # two give cameras, but nothing to check them with
 TRIALS = 10  # with the same first pair
 MODELS = 10  # to try; more small ones help nobody
 SEEN = 20  # points that a photo must see for its camera to be believed
+SQUARE = 0.75  # of the focal length across and that down, the least share that one is of the other
 WORST = 2.5  # pixels; a model that fits worse is not believed to be better than another
 PATIENCE = 900  # seconds for the global mapper, which is then given up
 
@@ -111,8 +112,15 @@ def map_globally(site: Site, database: Path) -> list[Any]:
 
 
 def trusted(model: Any) -> list[int]:
-    """Numbers of the photos whose cameras can be believed: they see enough of the points."""
-    return [number for number in model.reg_image_ids() if model.image(number).num_points3D >= SEEN]
+    """Numbers of the photos whose cameras can be believed: they see enough points, through a possible lens."""
+    sound = {number for number, camera in model.cameras.items() if _is_possible(camera)}
+    images = ((number, model.image(number)) for number in model.reg_image_ids())
+    return [number for number, image in images if image.num_points3D >= SEEN and image.camera_id in sound]
+
+
+def _is_possible(camera: Any) -> bool:
+    """Whether pixels are nearly square; what has no depth is sometimes explained by lenses where they are not."""
+    return bool(SQUARE < camera.focal_length_x / camera.focal_length_y < 1 / SQUARE)
 
 
 def is_better(model: Any, other: Any | None) -> bool:

@@ -26,6 +26,7 @@ from sfumato.capture.sfm.result import (
 from sfumato.capture.sfm.sheet import SHEET, write_sheet
 from sfumato.capture.sfm.site import SEED, Site
 from sfumato.capture.sfm.survey import Look, Refused, look_at_all
+from sfumato.capture.sfm.turning import is_turned
 from sfumato.capture.sfm.watch import MORE
 from sfumato.capture.undistort import load_pycolmap
 from sfumato.core.errors import InputError, SfumatoWarning
@@ -105,20 +106,20 @@ class _Report:
     looks: list[Look]
     refused: list[Refused]
 
-    def write(self, evidence: Evidence | None, registered: Collection[str], still: bool = False) -> list[PhotoRecord]:
+    def write(self, evidence: Evidence | None, registered: Collection[str], fault: str = "") -> list[PhotoRecord]:
         """Write both to the folder; returns the table."""
         features = evidence.counts() if evidence else [0] * len(self.looks)
         links = evidence.links() if evidence else []
-        table = judge(self.looks, self.refused, features, links, registered, still)
+        table = judge(self.looks, self.refused, features, links, registered, fault)
         write_table(self.folder, table)
         write_sheet(self.folder, table, {look.name: look.thumbnail for look in self.looks})
         return table
 
-    def refuse(self, evidence: Evidence, still: bool = False) -> InputError:
+    def refuse(self, evidence: Evidence, fault: str = "") -> InputError:
         """The error that says why there are no cameras, after the report is written."""
-        table = self.write(evidence, (), still)
+        table = self.write(evidence, (), fault)
         seen = f"see {self.folder / SHEET} and {self.folder / TABLE}"
-        return InputError(f"no cameras could be found for {self.photos}: {verdict(table, still)}; {seen}")
+        return InputError(f"no cameras could be found for {self.photos}: {verdict(table, fault)}; {seen}")
 
 
 def _find(site: Site, report: _Report, note: Note, in_order: bool) -> Reconstruction:
@@ -127,7 +128,9 @@ def _find(site: Site, report: _Report, note: Note, in_order: bool) -> Reconstruc
     climb = Climb(site, note, in_order)
     climb.look()
     if is_still(site.looks, climb.evidence.links()):
-        raise report.refuse(climb.evidence, still=True)
+        raise report.refuse(climb.evidence, "still")
+    if is_turned(list(climb.evidence.matched_points())):
+        raise report.refuse(climb.evidence, "turned")
     climb.solve()
     model = climb.best
     if model is None or model.num_points3D() < MIN_POINTS:
