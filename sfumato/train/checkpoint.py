@@ -50,8 +50,10 @@ class Checkpoints:
     def save(self, state: TrainingState, config: TrainConfig, scene: str) -> None:
         """Write a checkpoint, then remove the oldest ones. On a full disk the oldest one goes first.
 
-        Raises OSError when there is no room even then, or the folder cannot be written.
+        Later ones go first of all: damaged, they were passed over, and training took this road again. Raises OSError
+        when there is no room even then, or the folder cannot be written.
         """
+        self._remove([step for step in self._steps() if step > state.total])
         try:
             self._write(state, config, scene)
         except OSError as error:
@@ -60,6 +62,7 @@ class Checkpoints:
             self._remove(self._steps()[:-1])
             self._write(state, config, scene)
         self._remove(self._steps()[:-KEPT])
+        self._remove_halves()
 
     def newest(self) -> Checkpoint | None:
         """The newest whole checkpoint, or None when there is none.
@@ -102,6 +105,12 @@ class Checkpoints:
             self._path(step).with_suffix(".json").unlink(missing_ok=True)  # first: then it is no checkpoint any more
             self._path(step).unlink(missing_ok=True)
 
+    def _remove_halves(self) -> None:
+        """Remove tensors without a description: a kill between two writes, or two removals, leaves them."""
+        for path in self.folder.glob("step-*.safetensors"):
+            if not path.with_suffix(".json").exists():
+                path.unlink(missing_ok=True)
+
     def _write(self, state: TrainingState, config: TrainConfig, scene: str) -> None:
         path = self._path(state.total)
         with replacing_path(path) as beside:
@@ -131,7 +140,8 @@ class Checkpoints:
         try:
             if _sha256(path) != about["sha256"]:
                 raise _DamagedError("is damaged: its checksum is not the one it was written with")
-            tensors = load_file(path)
+            # copies: what is loaded stays tied to the file, which Windows then cannot remove
+            tensors = {name: tensor.clone() for name, tensor in load_file(path).items()}
         except (OSError, SafetensorError) as error:
             raise _DamagedError(f"cannot be read ({error})") from None
         parts = {prefix: _gaussians(tensors, prefix) for prefix in ("gaussians", "mean", "square")}

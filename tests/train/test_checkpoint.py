@@ -105,6 +105,31 @@ def test_every_truncation_of_the_newest_falls_back_to_the_one_before(toy: Scene,
         checkpoints.newest()
 
 
+def test_a_damaged_newest_one_is_not_kept_in_place_of_good_ones(toy: Scene, tmp_path: Path) -> None:
+    config, checkpoints = config_of(Adaptive()), Checkpoints(tmp_path)
+    states = {step: stopped_at(step, toy, config, "reference") for step in (3, 4, 5, 9)}
+    for step in (3, 9):
+        checkpoints.save(states[step], config, "scene")
+    (tmp_path / "step-00000009.safetensors").write_bytes(b"damaged")
+    (tmp_path / "step-00000007.safetensors").write_bytes(b"a kill left it without its description")
+    for step in (4, 5):  # training went on from step 3
+        checkpoints.save(states[step], config, "scene")
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == [f"step-{step:08d}.{kind}" for step in (4, 5) for kind in ("json", "safetensors")]
+
+
+def test_what_was_read_does_not_need_its_file(toy: Scene, tmp_path: Path) -> None:
+    config, checkpoints = config_of(Adaptive()), Checkpoints(tmp_path)
+    state = stopped_at(3, toy, config, "reference")
+    checkpoints.save(state, config, "scene")
+    kept = checkpoints.newest()
+    path = tmp_path / "step-00000003.safetensors"
+    with path.open("rb+") as file:
+        file.write(bytes(path.stat().st_size))
+    assert kept is not None
+    assert same(kept.state.gaussians, state.gaussians)
+
+
 def test_another_format_is_not_taken_for_damage(toy: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config, checkpoints = config_of(Adaptive()), Checkpoints(tmp_path)
     monkeypatch.setattr(checkpoint, "FORMAT", 2)
