@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from sfumato.capture.undistort import load_pycolmap
@@ -23,26 +24,38 @@ def watched(work: Callable[[Any], object], count: Callable[[], int], tell: Tell)
     """
     token = load_pycolmap().CancellationToken()
     errors: list[BaseException] = []
+    ended = threading.Event()  # not Thread.join: interrupted, Python 3.10 to 3.12 takes the thread for ended
 
     def run() -> None:
         try:
             work(token)
         except BaseException as error:  # carried to the caller's thread
             errors.append(error)
+        finally:
+            ended.set()
 
     thread = threading.Thread(target=run, name="structure from motion")
     tell(0)
     thread.start()
     try:
-        while thread.is_alive():
-            thread.join(PERIOD)
+        while not ended.wait(PERIOD):
             tell(count())
+        tell(count())
     except BaseException:
         token.cancel()
-        thread.join()
+        _wait_for(ended)
         raise
+    finally:
+        thread.join()
     if errors:
         raise _explained(errors[0])
+
+
+def _wait_for(ended: threading.Event) -> None:
+    """Until the end, whoever is impatient: were the thread left behind, the process would abort with a trace."""
+    while not ended.is_set():
+        with suppress(KeyboardInterrupt):
+            ended.wait()
 
 
 def _explained(error: BaseException) -> BaseException:
