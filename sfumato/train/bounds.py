@@ -8,7 +8,7 @@ from torch import Tensor
 from sfumato.core.gaussians import Gaussians
 from sfumato.kernels.stages import TILE, Splats
 
-__all__ = ["clamp_scales_", "runaways"]
+__all__ = ["LARGEST", "clamp_scales_", "runaways"]
 
 LARGEST = 100.0  # of the extent: a sky's Gaussians are tens of extents wide; more is a step gone wrong
 SMALLEST = 1e-9  # of the extent: far below any pixel, and its square is still a float32

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from sfumato.core.errors import InputError
 from sfumato.core.scene import Scene
 from sfumato.kernels.stages import MOST_PAIRS, Rates, RenderSettings
+from sfumato.train.bounds import LARGEST
 from sfumato.train.density import MCMC, Adaptive, Density
 
 __all__ = ["Coarse", "TrainConfig"]
@@ -106,8 +107,14 @@ class TrainConfig:
         return replace(self, steps=steps, max_gaussians=gaussians, coarse=coarse)
 
     def refining(self) -> "TrainConfig":
-        """The same for Gaussians that are good already: full-size photos, all harmonics, no growth, slower rates."""
-        return replace(self, time_from=REFINE_FROM)
+        """The same for Gaussians that are good already: full-size photos, all harmonics, no growth, slower rates.
+
+        However large they are: a sky that another program learned may be wider than the cameras' extent.
+        """
+        density = self.density
+        if isinstance(density, Adaptive | MCMC):
+            density = replace(density, clamp_scale=LARGEST)
+        return replace(self, time_from=REFINE_FROM, density=density)
 
     def extended(self, steps: int) -> "TrainConfig":
         """The same for so many steps more, which fall again from the highest rates of late training."""

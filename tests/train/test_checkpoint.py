@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 import subprocess
 import sys
@@ -201,6 +202,11 @@ def test_a_splat_is_refined_without_growing(toy: Scene) -> None:
     assert refined.degree == config.sh_degree
     assert max(len(progressed.gaussians) for progressed in seen) <= len(first)
     assert {tuple(progressed.image.shape) for progressed in seen} == {(32, 32, 3)}  # never coarse
+    wide = first.map(torch.clone)
+    wide.log_scales[0] = math.log(20 * toy.extent)  # a sky
+    wide.logit_opacities[0] = 2.0
+    kept = train(toy, replace(config.refining(), steps=5), "reference", start=wide)
+    assert float(kept.log_scales.max()) > math.log(10 * toy.extent)
     with pytest.raises(InputError, match="more than the cap of 5"):
         train(toy, replace(config, max_gaussians=5), "reference", start=first)
 
