@@ -20,6 +20,7 @@ __all__ = ["find_masks", "masks_beside", "read_mask", "with_masks"]
 
 WHITE = 128  # a brighter pixel is white
 _WORD = re.compile(r"(?:[._-]masks?$)|(?:^masks?[._-])")
+_Fit = tuple[int, int, int]  # how many folders agree, how literal the name is, how early the folder: more is better
 
 
 def with_masks(source: Path, shots: Sequence[Shot]) -> list[Shot]:
@@ -51,20 +52,21 @@ def find_masks(folders: Iterable[Path], photos: Iterable[Path]) -> dict[Path, Pa
     """photo -> its mask, for photos that have exactly one below the folders.
 
     The mask of a.jpg is called a.png, a.jpg.png, a.mask.png, a_mask.png, a.jpg.mask.png or mask_a.png, in any case and
-    any picture format. Of several that fit, it is the one whose folders agree most, from the file upwards. A mask
-    that fits several photos equally well belongs to none of them.
+    any picture format. Of several that fit, it is the one whose folders agree most, from the file upwards, then the one
+    named most literally, then the one in the earlier folder: masks, masks_2 and masks_4 hold the same in other sizes.
+    A mask that fits several photos equally well belongs to none of them.
     """
-    named: dict[str, list[tuple[int, Path]]] = {}
-    for folder in folders:
+    named: dict[str, list[tuple[int, int, Path]]] = {}
+    for place, folder in enumerate(folders):
         for name in list_photos(folder):
             for rank, key in enumerate(_keys(name)):
-                named.setdefault(key, []).append((-rank, folder / name))
-    best: dict[Path, list[tuple[tuple[int, int], Path]]] = {}  # mask -> how well photos fit, and which
+                named.setdefault(key, []).append((-rank, -place, folder / name))
+    best: dict[Path, list[tuple[_Fit, Path]]] = {}  # mask -> how well photos fit, and which
     for photo in dict.fromkeys(photos):
         fits = [
-            ((_agreement(photo, mask), rank - literal), mask)
+            ((_agreement(photo, mask), rank - literal, place), mask)
             for literal, key in enumerate((photo.name.lower(), photo.stem.lower()))
-            for rank, mask in named.get(key, ())
+            for rank, place, mask in named.get(key, ())
         ]
         if fits:
             score = max(fit for fit, _ in fits)
@@ -136,7 +138,7 @@ def _agreement(photo: Path, mask: Path) -> int:
     return count
 
 
-def _unrivalled(best: dict[Path, list[tuple[tuple[int, int], Path]]]) -> Iterator[tuple[Path, Path]]:
+def _unrivalled(best: dict[Path, list[tuple[_Fit, Path]]]) -> Iterator[tuple[Path, Path]]:
     for mask, fits in best.items():
         score = max(fit for fit, _ in fits)
         photos = [photo for fit, photo in fits if fit == score]

@@ -69,6 +69,13 @@ class TestNames:
         touch(tmp_path / "masks", "1.png")
         assert find_masks([tmp_path / "masks"], photos) == {}
 
+    def test_of_the_same_masks_in_several_sizes_the_first_folder_is_used(self, tmp_path: Path) -> None:
+        photos = touch(tmp_path / "images", "a.jpg", "left/b.jpg")
+        folders = [tmp_path / name for name in ("masks", "masks_2", "masks_4")]
+        masks = [touch(folder, "a.png", "left/b.png") for folder in folders]
+        assert find_masks(folders, photos) == dict(zip(photos, masks[0], strict=True))
+        assert masks_beside(tmp_path / "images") == dict(zip(("a.jpg", "left/b.jpg"), masks[0], strict=True))
+
     def test_the_whole_name_goes_before_the_stem(self, tmp_path: Path) -> None:
         photos = touch(tmp_path / "images", "a.jpg", "a.png")
         jpg, png = touch(tmp_path / "masks", "a.jpg.png", "a.png.png")
