@@ -23,6 +23,7 @@ __all__ = ["find_transforms", "random_points", "read_transforms"]
 
 RANDOM_POINTS = 20_000  # where a dataset has none: enough for density control to start from
 _SYNTHETIC_CUBE = 1.3  # half its side: what holds the Blender scenes of Mildenhall et al. 2020
+_PHOTO_PLACES = (".", "images", "images_2", "images_4", "images_8")  # of large datasets often only the smaller ones
 _Split = Literal["train", "test"] | None
 
 
@@ -45,7 +46,7 @@ def read_transforms(files: Sequence[Path], progress: Progress = silent) -> Captu
     tops = {path: load_object(path) for path in files}
     frames = [(path, frame) for path in files for frame in _frames(path, tops[path])]
     folder = files[0].parent
-    index = PhotoIndex([folder, folder / "images", *(path.parent for path in files)])
+    index = PhotoIndex([folder / place for place in _PHOTO_PLACES])
     photos = [index.find(frame["file_path"]) for _, frame in frames]
     missing = [frame["file_path"] for (_, frame), photo in zip(frames, photos, strict=True) if photo is None]
     report_missing(missing, len(frames), files[0], index)

@@ -115,6 +115,19 @@ def test_a_stem_with_a_dot_is_not_cut(tmp_path: Path, transforms: Write, photo: 
     assert [shot.path.name for shot in read_one(tmp_path).shots] == ["r_0.5.png", "r_0.png"]
 
 
+def test_photos_that_are_there_in_smaller_sizes_only(
+    tmp_path: Path, transforms: Write, photo: Callable[..., object]
+) -> None:
+    names = [f"images/{i}.png" for i in range(3)]
+    transforms(tmp_path / "transforms.json", names, fl_x=50, w=32, h=24)
+    for i in range(3):
+        photo(tmp_path / f"images_8/{i}.png", (4, 3), i)
+        photo(tmp_path / f"images_4/{i}.png", (8, 6), i)
+    shots = read_one(tmp_path).shots
+    assert [shot.path.parent.name for shot in shots] == ["images_4"] * 3
+    assert [shot.name for shot in shots] == [f"images_4/{i}.png" for i in range(3)]
+
+
 def test_missing_files_are_one_warning(tmp_path: Path, transforms: Write, photo: Callable[..., object]) -> None:
     names = [f"images/{i}.png" for i in range(5)]
     for i in range(3):
