@@ -170,7 +170,8 @@ def _poses_txt(data: bytes) -> Iterator[Pose]:
         if len(words) < 10:
             raise ValueError(f"an image has {len(words)} words, not 10: {line[:60]}")
         yield Pose(words[9], int(words[8]), _viewmat(words[9], tuple(float(word) for word in words[1:8])))
-        next(lines, None)  # the observations: not needed here
+        if len(next(lines, "").split()) % 3:  # the observations, x y point each: not needed here
+            raise ValueError(f"{words[9]} must be followed by a line of its observations, which may be empty")
 
 
 def _points_txt(data: bytes) -> _Table:

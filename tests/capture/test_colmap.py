@@ -163,6 +163,7 @@ def test_any_cut_is_one_sentence(tmp_path: Path, colmap_toy: Any, name: str) -> 
         ("images.txt", "1 1 0 0 0 0 0 0 3\n\n"),
         ("images.txt", "1 nan 0 0 0 0 0 0 3 a.png\n\n"),
         ("images.txt", "1 1 0 0 0 0 0 0 4 a.png\n\n"),
+        ("images.txt", "1 1 0 0 0 0 0 0 3 a.png\n2 1 0 0 0 0 0 0 3 b.png\n"),  # no lines of observations: b got lost
         ("points3D.txt", "1 0 0\n"),
     ],
 )
