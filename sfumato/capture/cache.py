@@ -28,5 +28,6 @@ def fingerprint(paths: Iterable[Path], *settings: object) -> str:
     digest = hashlib.sha256(repr(settings).encode())
     for path in paths:
         stat = path.stat()
-        digest.update(f"{path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+        digest.update(os.fsencode(path.resolve()))  # names need not be UTF-8
+        digest.update(f"\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:16]

@@ -1,6 +1,8 @@
 """load_scene: sizes and intrinsics, background, undistortion and its cache, splits, and what it refuses."""
 
 import math
+import os
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -359,6 +361,13 @@ def test_a_fingerprint_changes_with_the_files(tmp_path: Path) -> None:
     assert fingerprint([path], 2) != before
     path.write_bytes(b"123")
     assert fingerprint([path], 1) != before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has file names that are no text")
+def test_names_that_are_not_utf8_have_a_fingerprint(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"caf\xe9.jpg")
+    path.touch()
+    assert len(fingerprint([path])) == 16
 
 
 def test_a_world_far_from_its_zero_is_moved_to_the_cameras_without_loss(tmp_path: Path, colmap_toy: Any) -> None:
