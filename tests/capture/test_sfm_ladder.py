@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
+from sfumato.capture.photos import list_photos
 from sfumato.capture.sfm import solve
 from sfumato.capture.sfm.evidence import Evidence
 from sfumato.capture.sfm.ladder import is_enough
@@ -80,14 +81,32 @@ def test_photos_pycolmap_cannot_read_are_converted(foxes: Pictures, tmp_path: Pa
     assert (colors.max(axis=1) > 30).mean() > 0.9
 
 
+def test_converted_photos_keep_what_exif_says_of_the_lens(foxes: Pictures, tmp_path: Path) -> None:
+    photos, exif = foxes(3, suffix=".webp"), Image.Exif()
+    exif.get_ifd(0x8769)[0xA405] = 26  # focal length on film 36 mm wide
+    for path in photos.iterdir():
+        Image.open(path).save(path, exif=exif)
+    (tmp_path / "work").mkdir()
+    looks, _ = look_at_all(photos, list_photos(photos), silent)
+    evidence = Evidence(Site(photos, looks, {}, tmp_path / "work", silent), FeatureSettings(), tmp_path / "features.db")
+    evidence.find_features()
+    with load_pycolmap().Database.open(evidence.path) as database:
+        (camera,) = database.read_all_cameras()
+    assert camera.has_prior_focal_length
+    # of the diagonal, 43.27 mm on film
+    assert camera.params[0] == pytest.approx(np.hypot(camera.width, camera.height) / 43.27 * 26, rel=1e-3)
+
+
 def test_features_behind_a_mask_are_dropped(foxes: Pictures, tmp_path: Path) -> None:
     photos = foxes(5)
     shown = np.zeros((48, 27), dtype=np.uint8)  # not the photo's size
     shown[:, 13:] = 255
     masks = {}
     for number in range(3):  # some photos have none
-        masks[f"{number} of many.png"] = tmp_path / f"{number}.jpg"
-        Image.fromarray(shown).save(masks[f"{number} of many.png"])
+        masks[f"{number} of many.png"] = tmp_path / ("2.png" if number == 2 else f"{number}.jpg")
+        Image.fromarray(shown.clip(max=1) if number == 2 else shown).save(
+            masks[f"{number} of many.png"]
+        )  # labels: 0, 1
     assert solve(photos, tmp_path / "scene", masks=masks).registered == 5
     model = load_pycolmap().Reconstruction(tmp_path / "scene" / "sparse" / "0")
     for image in model.images.values():

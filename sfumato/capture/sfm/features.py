@@ -1,6 +1,7 @@
 """SIFT features of photos, by pycolmap: photos and masks to keypoints and descriptors in its database."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from sfumato.capture.masks import read_mask
 from sfumato.capture.sfm.site import FeatureSettings, Site
 from sfumato.capture.sfm.watch import watched
 from sfumato.capture.undistort import load_pycolmap
-from sfumato.core.image import read_image
+from sfumato.core.image import opened, read_image
 
 __all__ = ["color", "find_features"]
 
@@ -66,9 +68,8 @@ def _folders(site: Site) -> _Folders:
     for changed, name in originals.items():
         if not (folder / changed).exists():
             (folder / changed).parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(read_image(site.photos / name)[..., :3].contiguous().numpy()).save(
-                folder / changed, compress_level=1
-            )
+            picture = Image.fromarray(read_image(site.photos / name)[..., :3].contiguous().numpy())
+            picture.save(folder / changed, compress_level=1, exif=_exif(site.photos / name))
     changed_names = {name: changed for changed, name in originals.items()}
     for look in site.looks if site.masks else ():
         target = masks / f"{changed_names.get(look.name, look.name)}.png"
@@ -77,14 +78,20 @@ def _folders(site: Site) -> _Folders:
     return _Folders(folder, masks if site.masks else None, originals)
 
 
+def _exif(photo: Path) -> bytes:
+    """What EXIF says of a photo: pycolmap takes focal length and place from it. Nothing when it is damaged."""
+    with suppress(Exception), opened(photo) as file:
+        return file.getexif().tobytes()
+    return b""
+
+
 def _write_mask(source: Path | None, target: Path, size: tuple[int, int]) -> None:
     """Write a mask of that size; all white without a source, for pycolmap takes a mask that is missing for black."""
-    picture = Image.new("L", (1, 1), 255)
+    picture = Image.new("L", size, 255)
     if source is not None:
-        shown = read_image(source)[..., :3].amax(dim=2) >= 128  # a JPEG's black is not quite black
-        picture = Image.fromarray(shown.numpy().astype(np.uint8) * 255)
+        picture = Image.fromarray((~read_mask(source, *size)).numpy().astype(np.uint8) * 255)
     target.parent.mkdir(parents=True, exist_ok=True)
-    picture.resize(size, Image.Resampling.NEAREST).save(target, compress_level=1)
+    picture.save(target, compress_level=1)
 
 
 def _extractions(site: Site, settings: FeatureSettings, folders: _Folders) -> Iterator[dict[str, Any]]:
