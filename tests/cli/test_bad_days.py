@@ -1,5 +1,6 @@
 """Bad days, as a person meets them at the command line: exit code 2, one sentence, and everything as it was before."""
 
+import importlib
 import json
 import math
 import os
@@ -7,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 from collections import namedtuple
@@ -22,7 +24,9 @@ from PIL import Image
 from ring import points, truncations
 
 from sfumato import formats
+from sfumato.capture.sfm.watch import watched
 from sfumato.cli.console import Stages
+from sfumato.cli.interrupt import terminable
 from sfumato.cli.main import main
 from sfumato.cli.output import locked
 from sfumato.core.gaussians import Gaussians
@@ -704,3 +708,34 @@ def test_an_interruption(
     assert {path.name for path in Path("out").glob("*")} == left
     halves = [path for path in Path(os.environ["SFUMATO_CACHE"]).rglob("*") if path.name in ("work", "sparse")]
     assert not halves
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a process cannot interrupt itself there")
+def test_an_interruption_waits_for_a_thread_that_cannot_be_left_behind() -> None:
+    ended: list[bool] = []
+
+    def work(token: Any) -> None:
+        time.sleep(0.6)
+        ended.append(True)
+
+    main_thread = threading.main_thread().ident or 0
+    for delay in (0.1, 0.3):  # again, by who is impatient
+        threading.Timer(delay, lambda: signal.pthread_kill(main_thread, signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        watched(work, lambda: 0, lambda done: None)
+    assert ended
+    assert not [thread for thread in threading.enumerate() if thread.name == "structure from motion"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a process cannot interrupt itself there")
+def test_an_interruption_waits_for_imports(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As numpy does inside torch, this module swallows what comes while it is imported."""
+    lines = ["import os, signal, time", "swallowed = False", "try:", "    os.kill(os.getpid(), signal.SIGINT)"]
+    lines += ["    time.sleep(0.2)", "except BaseException:", "    swallowed = True"]
+    write("greedy_module.py", "\n".join(lines))
+    monkeypatch.syspath_prepend(place)
+    with terminable():
+        greedy = importlib.import_module("greedy_module")
+        assert not greedy.swallowed
+        with pytest.raises(KeyboardInterrupt):
+            time.sleep(5)
