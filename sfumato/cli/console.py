@@ -132,7 +132,7 @@ class TrainingLine:
         self._marks.append((progressed.step, progressed.seconds))
         (first, began), (step, now) = self._marks[0], self._marks[-1]
         if first == step:
-            first, began = 0, 0.0
+            first, began = -progressed.earlier, 0.0  # the seconds are those of the trainings before, too
         speed = (step - first) / max(now - began, 1e-9)
         psnr = f"{sum(self._recent) / len(self._recent):5.2f} dB" if self._recent else "   -   "
         left = duration((progressed.steps - step) / speed)

@@ -65,7 +65,7 @@ def _lines_until(path: Path, step: int) -> Iterator[str]:
     """The lines of a log up to a step; one that a kill cut off in the middle is no line."""
     if not step or not path.is_file():
         return
-    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
         with suppress(ValueError, KeyError, TypeError):
             if json.loads(line)["step"] <= step and line.endswith("\n"):
                 yield line

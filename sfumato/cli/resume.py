@@ -28,6 +28,7 @@ class Earlier:
     command: dict[str, Any]  # the flags that the run was begun with
     config: "TrainConfig"
     checkpoint: "Checkpoint | None"  # None: it was stopped before the first one
+    before: int = 0  # steps of the trainings that `config` extends
 
     def continued(self, scene: "Scene", extend: int | None) -> tuple["TrainConfig", "TrainingState | None"]:
         """The configuration and state to go on with. Raises InputError when the scene is another one, or there is
@@ -37,6 +38,10 @@ class Earlier:
         if self.checkpoint is None:
             if extend is not None:
                 raise InputError(f"{self.folder} has no checkpoint to extend; go on with --resume first")
+            if (self.folder / "splat.ply").exists():  # beginning again would remove it
+                raise InputError(
+                    f"{self.folder} holds a splat, but no checkpoint to go on from; start again with --force"
+                )
             return self.config, None
         if self.checkpoint.scene != scene_digest(scene):
             raise InputError(
@@ -44,6 +49,8 @@ class Earlier:
                 "the same flags, or start again with --force"
             )
         state, config = self.checkpoint.state, self.checkpoint.config
+        if state.earlier < self.before == state.total:  # an extension that was stopped before its first checkpoint
+            state, config = state.begun_again(), self.config
         if extend is None:
             return config, state
         if state.step < config.steps_for(scene):
@@ -54,11 +61,14 @@ class Earlier:
         return config.extended(extend), state.begun_again()
 
 
-def write_run(folder: Path, command: Mapping[str, object], config: "TrainConfig") -> None:
-    """Write config.json: the flags and the configuration of a run, with a checksum."""
+def write_run(folder: Path, command: Mapping[str, object], config: "TrainConfig", before: int = 0) -> None:
+    """Write config.json: the flags and the configuration of a run, with a checksum.
+
+    before: steps of the trainings that the configuration extends.
+    """
     from sfumato.evaluate.report import plain
 
-    settings = {"command": plain(dict(command)), "train": plain(config.to_dict())}
+    settings = {"command": plain(dict(command)), "train": plain(config.to_dict()), "before": before}
     text = json.dumps({**settings, "check": _check(settings)}, indent=2)
     write_text(folder / _NAME, text + "\n")
 
@@ -78,14 +88,15 @@ def read_run(folder: Path) -> Earlier:
         raise InputError(f"{folder} holds no run to go on with: {path.name} is not there") from None
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read ({error}); start again with --force") from None
-    command, trained = (record.get(key) if isinstance(record, Mapping) else None for key in ("command", "train"))
+    keys = ("command", "train", "before")
+    command, trained, before = (record.get(key) if isinstance(record, Mapping) else None for key in keys)
     if not isinstance(command, dict) or not isinstance(trained, dict):
         raise InputError(f"{path} must hold the objects command and train; start again with --force")
-    if record.get("check") != _check({"command": command, "train": trained}):
+    if record.get("check") != _check({"command": command, "train": trained, "before": before}):
         told = f"{path} is not as the run wrote it: its checksum is another one"
         raise InputError(f"{told}; copy it again, or start again with --force")
     try:
         config = TrainConfig.from_dict(trained)
     except InputError as error:
         raise InputError(f"{path}: {error}; start again with --force") from None
-    return Earlier(folder, command, config, Checkpoints(folder / CHECKPOINTS).newest())
+    return Earlier(folder, command, config, Checkpoints(folder / CHECKPOINTS).newest(), int(before or 0))

@@ -16,7 +16,7 @@ from sfumato.cli.console import Stages, TrainingLine, duration
 from sfumato.cli.interrupt import gentle
 from sfumato.cli.journal import Journal
 from sfumato.cli.keeper import Keeper, Saving
-from sfumato.cli.output import CHECKPOINTS, check_room, clear, locked
+from sfumato.cli.output import CHECKPOINTS, REPORT, check_room, clear, locked
 from sfumato.cli.resume import write_run
 from sfumato.core.errors import InputError
 from sfumato.core.files import sweep
@@ -147,7 +147,7 @@ def train_and_report(
     before there is anything to save, InputError when there is no room on the disk or in memory, or another run uses
     the folder.
     """
-    from sfumato.train import Checkpoints, TrainingState, plan_steps, scene_digest
+    from sfumato.train import Checkpoints, TrainingState, check_start, plan_steps, scene_digest
 
     saving = saving or Saving()
     with locked(folder):
@@ -162,19 +162,22 @@ def train_and_report(
         if budget is not None:
             config = _within(budget, scene, config, going_on)
         check_room(folder, _disk(config, scene, saving))
+        if isinstance(start, Gaussians):
+            check_start(scene, config, start)
         if not going_on:  # only now: whatever was refused has not cost the earlier run
             clear(folder)
         sweep(folder)
         sweep(folder / CHECKPOINTS)
-        write_run(folder, asked or {}, config)
+        write_run(folder, asked or {}, config, start.earlier if isinstance(start, TrainingState) else 0)
 
         keeper = Keeper(Checkpoints(folder / CHECKPOINTS), config, scene_digest(scene), saving, say)
         gaussians, last, interrupted = _train(scene, config, backend, folder, keeper, start, budget, board)
+        clear(folder, REPORT)  # of the run before it was gone on with: scores never lie beside another splat
         formats.write(folder / "splat.ply", gaussians, scene.origin)
         training = {
             "seconds": last.seconds,
             "planning_seconds": planning,
-            "steps": last.step,
+            "steps": last.earlier + last.step,
             "gaussians": len(gaussians),
             "interrupted": interrupted,
             "memory": budget.to_report() if budget else None,
@@ -304,7 +307,10 @@ def _train(
         if earlier is None:
             raise RuntimeError("training ended without a step")
         nothing = torch.zeros(1, 1, 3)
-        last = Progressed(earlier.step, config.steps_for(scene), 0.0, nothing, nothing, gaussians, earlier.seconds)
+        last = Progressed(
+            earlier.step, config.steps_for(scene), 0.0, nothing, nothing, gaussians, earlier.seconds,
+            earlier=earlier.earlier,
+        )  # fmt: skip
     return gaussians, last, False
 
 

@@ -23,6 +23,8 @@ _FIXED = (
     *("steps", "seconds", "quality", "strategy", "max_gaussians", "seed", "init"),
 )
 
+_USED = "downscale_used"  # in config.json, what the photos were divided by in the end
+
 
 @dataclass(frozen=True)
 class Train:
@@ -88,13 +90,16 @@ def main(words: Sequence[str]) -> int:
     from sfumato.cli.splat import read_splat
     from sfumato.train import TrainConfig
 
-    earlier = read_run(flags.output) if flags.resume or flags.extend is not None else None
-    check_output(flags.output, flags.force or earlier is not None, flags.input)
+    going_on = flags.resume or flags.extend is not None
+    check_output(flags.output, flags.force or going_on, flags.input)
+    earlier = read_run(flags.output) if going_on else None
     if earlier:
         flags = _as_before(flags, earlier)
     config = TrainConfig.make(flags.strategy, flags.quality, flags.steps, flags.max_gaussians, flags.seed)
     config = earlier.config if earlier else config
-    refined = read_splat(flags.init) if flags.init else None  # before the photos: it is sooner said what is wrong
+    refined = None
+    if flags.init and not (earlier and earlier.checkpoint):  # a checkpoint holds all that came of it
+        refined = read_splat(flags.init)  # before the photos: it is sooner said what is wrong
     if flags.tensorboard:
         check_board(flags.tensorboard)
     budget = Budget(flags.memory, config, flags.backend, flags.downscale)
@@ -109,7 +114,8 @@ def main(words: Sequence[str]) -> int:
         start = in_frame_of(scene, refined, formats.origin_of(flags.init))
         config = config if earlier else _refining(config, scene, start)
     asked = {key: value for key, value in asdict(flags).items() if key not in ("force", "resume", "extend")}
-    asked["downscale"] = scene.protocol.get("downscale", flags.downscale)  # memory may have asked for more
+    asked["downscale"] = earlier.command.get("downscale", 1.0) if earlier else flags.downscale
+    asked[_USED] = scene.protocol.get("downscale", flags.downscale)  # memory may have asked for more
     saving = Saving(flags.checkpoint_seconds, flags.checkpoint_steps)
     done = train_and_report(
         scene, flags.output, config, flags.backend, seconds, asked, saving, start, budget, flags.tensorboard
@@ -132,6 +138,10 @@ def _check(flags: Train) -> None:
         raise InputError(f"--checkpoint-seconds must be 0 (none) or more; got {flags.checkpoint_seconds:g}")
     if flags.checkpoint_steps is not None and flags.checkpoint_steps < 1:
         raise InputError(f"--checkpoint-steps must be at least 1; got {flags.checkpoint_steps}")
+    if flags.checkpoint_steps is not None and not flags.checkpoint_seconds:
+        raise InputError("give --checkpoint-steps, or --checkpoint-seconds 0 for no checkpoints at all, not both")
+    if flags.init and flags.init.resolve() == (flags.output / "splat.ply").resolve():
+        raise InputError(f"{flags.init} would be replaced by this run; choose another folder for results, or copy it")
 
 
 def _as_before(flags: Train, earlier: "Earlier") -> Train:
@@ -151,6 +161,7 @@ def _as_before(flags: Train, earlier: "Earlier") -> Train:
                 "again with --force"
             )
         changed[field.name] = before
+    changed["downscale"] = earlier.command.get(_USED, changed.get("downscale", flags.downscale))
     return replace(flags, **changed)
 
 

@@ -164,10 +164,10 @@ def _page(
 ) -> str:
     lines = ["# Report", ""]
     if training.get("interrupted"):
-        lines += ["**Interrupted:** training stopped before its last step.", ""]
-    if evaluation is None:
+        lines += ["**Interrupted:** training stopped before its last step, and was not scored.", ""]
+    elif evaluation is None:
         lines += ["Nothing was held out, so there is nothing to measure.", ""]
-    else:
+    if evaluation is not None:
         lines += _summary(evaluation) + _views(folder, evaluation, pictures)
     for title, values in (("Training", training), ("Protocol", protocol)):
         if values:

@@ -6,7 +6,7 @@ from sfumato.train.config import TrainConfig
 from sfumato.train.initialize import initialize
 from sfumato.train.planning import plan_steps
 from sfumato.train.state import TrainingState
-from sfumato.train.trainer import Progressed, train
+from sfumato.train.trainer import Progressed, check_start, train
 
 __all__ = [
     "Checkpoint",
@@ -14,6 +14,7 @@ __all__ = [
     "Progressed",
     "TrainConfig",
     "TrainingState",
+    "check_start",
     "initialize",
     "plan_steps",
     "scene_digest",

@@ -24,7 +24,7 @@ from sfumato.train.optimizer import Adam
 from sfumato.train.photos import Lesson, Photos
 from sfumato.train.state import TrainingState
 
-__all__ = ["OnStep", "Progressed", "Training", "ignore", "train"]
+__all__ = ["OnStep", "Progressed", "Training", "check_start", "ignore", "train"]
 
 DIVISORS = (4, 2, 1)  # the sizes that Coarse.divisor asks for
 
@@ -185,15 +185,23 @@ class Training:
         self.gaussians, self.optimizer = edit.gaussians, self.optimizer.follow(edit)
 
 
+def check_start(scene: Scene, config: TrainConfig, gaussians: Gaussians) -> None:
+    """Raise InputError when there are more Gaussians to start from than there may ever be."""
+    most = config.gaussians_for(scene)
+    if len(gaussians) > most:
+        raise InputError(
+            f"the splat to start from has {len(gaussians):,} Gaussians, more than the cap of {most:,}; raise "
+            "max_gaussians, or the memory that allows so many"
+        )
+
+
 def _beginning(scene: Scene, config: TrainConfig, gaussians: Gaussians | None) -> TrainingState:
     """The state before the first step."""
-    most = config.gaussians_for(scene)
     if gaussians is None:
-        density = config.density
+        density, most = config.density, config.gaussians_for(scene)
         gaussians = initialize(scene.points, config.sh_degree, density.opacity, density.scale, most, config.seed)
-    elif len(gaussians) > most:
-        raise InputError(f"the splat to start from has {len(gaussians):,} Gaussians, more than the cap of {most:,}")
     else:
+        check_start(scene, config, gaussians)
         gaussians = gaussians.with_degree(config.sh_degree).map(Tensor.clone)
     return TrainingState(0, gaussians, Moments.zeros(gaussians))
 

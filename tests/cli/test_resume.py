@@ -13,7 +13,10 @@ import pytest
 from sfumato import formats
 from sfumato.cli.main import main
 from sfumato.cli.output import check_output, locked
+from sfumato.cli.resume import Earlier
+from sfumato.cli.train import Train, _as_before
 from sfumato.core.errors import InputError
+from sfumato.train import TrainConfig
 
 FLAGS = ("--backend", "reference", "--max-gaussians", "40", "--steps", "12", "--checkpoint-steps", "4")
 
@@ -132,6 +135,87 @@ def test_a_splat_is_refined(dataset: Path, tmp_path: Path) -> None:
     assert isinstance(second, float)
     assert second > first
     assert len(formats.read(tmp_path / "second" / "splat.ply")) <= len(formats.read(start))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_splat_too_large_to_start_from_does_not_cost_the_earlier_run(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert train(dataset, out, *FLAGS) == 0
+    before = contents(out)
+    start = tmp_path / "start.ply"
+    start.write_bytes(before["splat.ply"])
+    flags = ("--max-gaussians", "3", "--backend", "reference", "--steps", "2", "--force")
+    assert train(dataset, out, "--init", str(start), *flags) == 2
+    assert "more than the cap of 3" in capsys.readouterr().err
+    assert train(dataset, out, "--init", str(out / "splat.ply"), "--force") == 2
+    assert "would be replaced by this run" in capsys.readouterr().err
+    assert contents(out) == before
+
+
+def test_a_checkpoint_is_enough_to_go_on_with_a_refined_splat(dataset: Path, tmp_path: Path) -> None:
+    assert train(dataset, tmp_path / "first", *FLAGS) == 0
+    start = (tmp_path / "first" / "splat.ply").rename(tmp_path / "start.ply")
+    assert train(dataset, tmp_path / "second", "--init", str(start), *FLAGS) == 0
+    start.unlink()
+    assert train(dataset, tmp_path / "second", "--resume") == 0
+
+
+def test_an_extension_killed_before_its_first_checkpoint_is_gone_on_with(dataset: Path, tmp_path: Path) -> None:
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    for out in (killed, whole):
+        assert train(dataset, out, *FLAGS) == 0
+    before = contents(killed)
+    for out in (killed, whole):
+        assert train(dataset, out, "--extend", "8") == 0
+    for name in contents(killed).keys() - {"config.json"}:  # as a kill in its first steps leaves it
+        (killed / name).unlink()
+    for name in before.keys() - {"config.json"}:
+        (killed / name).write_bytes(before[name])
+    assert train(dataset, killed, "--extend", "3") == 2
+    assert train(dataset, killed, "--resume") == 0
+    assert steps_of(killed) == list(range(1, 21))
+    assert (killed / "splat.ply").read_bytes() == (whole / "splat.ply").read_bytes()
+    assert report(killed)["train"]["steps"] == 20
+
+
+def test_a_run_without_checkpoints_is_not_begun_again_in_silence(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(dataset, tmp_path, *FLAGS, "--checkpoint-seconds", "0") == 2
+    assert "not both" in capsys.readouterr().err
+    flags = ("--backend", "reference", "--max-gaussians", "40", "--steps", "3", "--checkpoint-seconds", "0")
+    out = tmp_path / "out"
+    assert train(dataset, out, *flags) == 0
+    before = contents(out)
+    assert train(dataset, out, "--resume") == 2
+    assert "holds a splat, but no checkpoint to go on from" in capsys.readouterr().err
+    assert contents(out) == before
+
+
+def test_the_same_command_goes_on_where_memory_made_photos_smaller(tmp_path: Path) -> None:
+    earlier = Earlier(tmp_path, {"downscale": 2.0, "downscale_used": 4.0}, TrainConfig(), None)
+    for asked in (1.0, 2.0):
+        assert _as_before(Train(tmp_path, tmp_path, downscale=asked), earlier).downscale == 4.0
+    with pytest.raises(InputError, match=r"was begun with --downscale 2.0, and now --downscale is 3.0"):
+        _as_before(Train(tmp_path, tmp_path, downscale=3.0), earlier)
+
+
+def test_no_scores_lie_beside_another_splat(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*arguments: object, **more: object) -> None:
+        raise KeyboardInterrupt
+
+    assert train(dataset, tmp_path, *FLAGS) == 0
+    with monkeypatch.context() as patched:
+        patched.setattr("sfumato.cli.run.evaluate", stopped)
+        assert train(dataset, tmp_path, "--extend", "4") == 130
+    assert (tmp_path / "splat.ply").exists()
+    assert not (tmp_path / "report.json").exists()
+    assert not (tmp_path / "compare").exists()
 
 
 def test_one_run_at_a_time(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
