@@ -12,7 +12,7 @@ from PIL import Image
 
 from sfumato.capture import load_scene
 from sfumato.capture.colmap_model import read_model
-from sfumato.capture.sfm import photos_of, solve
+from sfumato.capture.sfm import Reconstruction, photos_of, solve
 from sfumato.core.errors import InputError, SfumatoWarning
 
 COUNT = 7
@@ -93,6 +93,7 @@ def test_the_result_is_a_dataset(photos: Path, tmp_path: Path) -> None:
     record = json.loads((found.folder / "capture.json").read_text(encoding="utf-8"))
     assert record["fingerprint"]
     (found.folder / "capture.json").unlink()
+    (found.folder / "capture.csv").write_text("name,registered\na.jpg,no\n", encoding="utf-8")  # of an earlier try
     with pytest.raises(InputError, match="holds a model that was not made here"):
         solve(photos, tmp_path / "scene")
 
@@ -109,7 +110,42 @@ def test_interrupted(photos: Path, tmp_path: Path, stage: str) -> None:
         solve(photos, tmp_path / "scene", interrupt)
     assert not [thread for thread in threading.enumerate() if thread.name == "structure from motion"]
     assert not (tmp_path / "scene" / "capture.json").exists()
-    assert not (tmp_path / "scene" / "work").exists()
+    assert not list((tmp_path / "scene").glob("work*"))
+
+
+def test_two_runs_at_once_do_not_disturb_each_other(photos: Path, tmp_path: Path) -> None:
+    others: list[Reconstruction] = []
+
+    def meanwhile(name: str, done: int, total: int) -> None:
+        if name == "matching photos" and not others:
+            others.append(solve(photos, tmp_path / "scene"))
+
+    ours = solve(photos, tmp_path / "scene", meanwhile)
+    assert ours.registered == others[0].registered == COUNT
+    assert not list((tmp_path / "scene").glob("work*"))
+    assert len(read_model(ours.folder / "sparse" / "0").poses) == COUNT
+
+
+def test_a_run_that_ended_before_its_last_file_is_done_again(photos: Path, tmp_path: Path) -> None:
+    before = solve(photos, tmp_path / "scene")
+    (tmp_path / "scene" / "capture.json").unlink()
+    assert solve(photos, tmp_path / "scene").registered == before.registered
+    assert (tmp_path / "scene" / "capture.json").exists()
+
+
+def test_renamed_photos_are_other_photos(photos: Path, tmp_path: Path) -> None:
+    """Links with other names lead to the same files: what is kept for one folder is not the other's."""
+    links = tmp_path / "links"
+    links.mkdir()
+    for number, path in enumerate(sorted(photos.rglob("*.jpg"))):
+        try:
+            (links / f"{number}.jpg").symlink_to(path)
+        except OSError:
+            pytest.skip("links need a privilege here")
+    solve(photos, tmp_path / "scene")
+    solve(links, tmp_path / "scene")
+    names = {pose.name for pose in read_model(tmp_path / "scene" / "sparse" / "0").poses}
+    assert names == {f"{number}.jpg" for number in range(COUNT)}
 
 
 def test_photos_that_show_something_else_are_left_out(

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
@@ -17,6 +16,7 @@ __all__ = [
     "TABLE",
     "PhotoRecord",
     "Reconstruction",
+    "is_ours",
     "keep_model",
     "keep_record",
     "photos_of",
@@ -71,13 +71,27 @@ def recall(folder: Path, mark: str) -> Reconstruction | None:
     return None
 
 
+def is_ours(folder: Path) -> bool:
+    """True when the model in `folder` was made here, be it by a run that ended before it had written everything.
+
+    The table is written before the model, the record after it. That of a run without success has no registered photo.
+    """
+    if (folder / RECORD).exists():
+        return True
+    with suppress(OSError, ValueError, csv.Error):
+        rows = csv.DictReader(io.StringIO((folder / TABLE).read_text(encoding="utf-8")))
+        return any(row.get("registered") == "yes" for row in rows)
+    return False
+
+
 def keep_model(model: Any, work: Path, folder: Path) -> None:
     """Write the model to `work`, then move it to its place in `folder`, which is never half a model."""
     (work / "best").mkdir()
     model.write_binary(str(work / "best"))
     place = folder / "sparse" / "0"
     place.parent.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(place, ignore_errors=True)
+    with suppress(FileNotFoundError):
+        place.replace(work / "former")
     (work / "best").replace(place)
 
 

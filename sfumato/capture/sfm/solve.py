@@ -1,8 +1,11 @@
 """Structure from motion: a folder of photos to their cameras and sparse points, as a COLMAP model."""
 
 import shutil
+import tempfile
+import time
 import warnings
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +17,10 @@ from sfumato.capture.sfm.features import color
 from sfumato.capture.sfm.ladder import Climb
 from sfumato.capture.sfm.mapping import MIN_PHOTOS, trusted
 from sfumato.capture.sfm.result import (
-    RECORD,
     TABLE,
     PhotoRecord,
     Reconstruction,
+    is_ours,
     keep_model,
     keep_record,
     recall,
@@ -35,7 +38,8 @@ from sfumato.core.progress import Note, Progress, mute, silent
 __all__ = ["solve"]
 
 MIN_POINTS = 40  # fewer are what chance finds in photos without detail
-VERSION = 2  # of what is done: results of another are not used again
+STALE = 24 * 3600  # seconds after which a folder of work belongs to nobody
+VERSION = 3  # of what is done: results of another are not used again
 
 
 def solve(
@@ -72,11 +76,11 @@ def solve(
     if len(names) < MIN_PHOTOS:
         raise InputError(f"{photos} holds {len(names)} photos, and finding cameras needs {MIN_PHOTOS} or more; {MORE}")
     files = [photos / name for name in names] + [masks[name] for name in sorted(masks)]
-    mark = fingerprint([path for path in files if path.exists()], VERSION, SEED, sequential, sorted(masks))
+    mark = fingerprint([path for path in files if path.exists()], VERSION, SEED, sequential, names, sorted(masks))
     if kept := recall(folder, mark):
         _warn_of([row.name for row in kept.table if row.why == UNREADABLE], photos, len(names))
         return kept
-    if (folder / "sparse").exists() and not (folder / RECORD).exists():
+    if (folder / "sparse").exists() and not is_ours(folder):
         raise InputError(f"{folder} holds a model that was not made here; choose another folder for the result")
     looks, refused = look_at_all(photos, names, progress)
     report = _Report(photos, folder, looks, refused)
@@ -85,9 +89,9 @@ def solve(
         unread = f"{len(refused)} of the {len(table)} photos in {photos} cannot be read ({refused[0].why})"
         raise InputError(f"{unread}, and finding cameras needs {MIN_PHOTOS} or more; replace them")
     _warn_of([one.name for one in refused], photos, len(names))
-    work = folder / "work"
-    shutil.rmtree(work, ignore_errors=True)  # what an interrupted run left
-    work.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    _sweep(folder)
+    work = Path(tempfile.mkdtemp(prefix="work.", dir=folder))  # its own: another run may look at the same photos
     try:
         site = Site(photos, looks, masks, work, progress)
         found = _find(site, report, note, sequential)
@@ -95,6 +99,14 @@ def solve(
         shutil.rmtree(work, ignore_errors=True)
     keep_record(found, photos, mark)
     return found
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed runs left."""
+    for work in folder.glob("work.*"):
+        with suppress(OSError):
+            if time.time() - work.stat().st_mtime > STALE:
+                shutil.rmtree(work, ignore_errors=True)
 
 
 @dataclass
