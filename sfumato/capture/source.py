@@ -1,5 +1,6 @@
 """What somebody gave us, whatever it is, to a Capture: a folder, a dataset's file, an archive or a video."""
 
+import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -129,7 +130,19 @@ def _videos(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file())
 
 
+def _check_store(store: Path) -> None:
+    """Raise InputError when the cache cannot be written: better before what takes minutes than after it."""
+    try:
+        store.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=store):
+            pass
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise InputError(f"the cache {store} cannot be written: {why}; set SFUMATO_CACHE to another folder") from None
+
+
 def _read_video(video: Path, asked: _Asked) -> tuple[Capture, Path]:
+    _check_store(asked.store)
     folder = asked.store / "frames" / fingerprint([video], asked.frames)
     extract_frames(video, folder, asked.frames, asked.progress, asked.note)
     capture = _solved(folder, asked, sequential=True)
@@ -138,6 +151,7 @@ def _read_video(video: Path, asked: _Asked) -> tuple[Capture, Path]:
 
 def _solved(photos: Path, asked: _Asked, sequential: bool) -> Capture:
     """The photos with the cameras that structure from motion finds, or found when it was asked before."""
+    _check_store(asked.store)
     paths = [photos / name for name in list_photos(photos)]
     masks = masks_beside(photos) if asked.masked else {}
     files = [

@@ -29,6 +29,7 @@ from sfumato.cli.console import Stages
 from sfumato.cli.interrupt import terminable
 from sfumato.cli.main import main
 from sfumato.cli.output import locked
+from sfumato.core.errors import SfumatoWarning
 from sfumato.core.gaussians import Gaussians
 from sfumato.train import planning
 
@@ -739,3 +740,23 @@ def test_an_interruption_waits_for_imports(place: Path, monkeypatch: pytest.Monk
         assert not greedy.swallowed
         with pytest.raises(KeyboardInterrupt):
             time.sleep(5)
+
+
+def test_a_cache_that_cannot_be_written(place: Path, capsys: Tell, monkeypatch: pytest.MonkeyPatch) -> None:
+    write("cache", "a file in the way")
+    monkeypatch.setenv("SFUMATO_CACHE", "cache/here")
+    textured(place / "photos", 3, size=(96, 72))
+    film("a.mp4", 9)
+    packed("a.zip", {"a.jpg": b"x"})
+    colmap(place / "in", model=4, params=(40, 40, 24, 18, 0.1, 0, 0, 0))  # it must be undistorted
+    for source in ("photos", "a.mp4", "a.zip"):
+        refuses(capsys, ["train", source, "-o", "out", *FAST], "cache/here", "Not a directory", "set SFUMATO_CACHE")
+    works(capsys, ["train", "in", "-o", "out", *FAST], "cannot write to the cache cache/here")
+
+
+def test_kernels_that_cannot_be_kept(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare = importlib.import_module("sfumato.kernels.cpu.prepare")
+    write("cache", "a file in the way")
+    monkeypatch.setattr(prepare, "cache_folder", lambda: place / "cache" / "kernels")
+    with pytest.warns(SfumatoWarning, match="cannot be kept in .*cache.*; set SFUMATO_CACHE"):
+        prepare.prepare()

@@ -1,8 +1,11 @@
 """Compile every kernel that training and rendering use, once, in a step that people can see."""
 
+import warnings
+
 import torch
 
 from sfumato.core.camera import Camera
+from sfumato.core.errors import SfumatoWarning
 from sfumato.core.gaussians import Gaussians
 from sfumato.core.progress import Progress, silent
 from sfumato.kernels.cpu.adam import adam, adam_from_splats
@@ -24,7 +27,10 @@ def is_prepared() -> bool:
 
 
 def prepare(progress: Progress = silent) -> None:
-    """Compile the kernels, or load them from the cache: about 30 s the first time, half a second later."""
+    """Compile the kernels, or load them from the cache: about 30 s the first time, half a second later.
+
+    Warns (SfumatoWarning) when the cache cannot be written, so that they are compiled again the next time.
+    """
     stage = "loading kernels" if is_prepared() else "compiling kernels (once)"
     gaussians, camera = _one_gaussian()
     moments, background = Moments.zeros(gaussians), torch.zeros(3)
@@ -51,8 +57,12 @@ def prepare(progress: Progress = silent) -> None:
     leaves = gaussians.map(lambda tensor: tensor.clone().requires_grad_())
     project(leaves, camera, settings).means2d.sum().backward()
     adam(leaves, moments, step)
-    cache_folder().mkdir(parents=True, exist_ok=True)
-    (cache_folder() / DONE).touch()
+    try:
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        (cache_folder() / DONE).touch()
+    except OSError:
+        told = f"compiled kernels cannot be kept in {cache_folder()}; set SFUMATO_CACHE to a folder that can be written"
+        warnings.warn(told, SfumatoWarning, stacklevel=2)
 
 
 def _one_gaussian() -> tuple[Gaussians, Camera]:
