@@ -64,7 +64,8 @@ class Budget:
     @property
     def keep(self) -> int | None:
         """Bytes of photos prepared for training to hold; None: all."""
-        return self.fitted.demand.keep if self.fitted else None
+        demand = self.fitted.demand if self.fitted else self._demand
+        return demand.keep if demand else None
 
     def to_report(self) -> dict[str, object]:
         """For report.json."""

@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 __all__ = ["Request", "gentle", "terminable"]
@@ -29,7 +29,8 @@ class Request:
         if self.made:
             raise KeyboardInterrupt
         self.made = True
-        print("stopping after this step, then saving; once more stops at once", file=sys.stderr, flush=True)
+        with suppress(OSError, RuntimeError, ValueError):  # nobody reads any more, or the step was just printing
+            print("stopping after this step, then saving; once more stops at once", file=sys.stderr, flush=True)
 
 
 @contextmanager

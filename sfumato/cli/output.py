@@ -1,5 +1,6 @@
 """The folder a run writes to: what it may replace, whether it can be written, and that one run at a time uses it."""
 
+import errno
 import os
 import shutil
 import sys
@@ -112,6 +113,11 @@ def _lock(handle: int) -> None:
     else:
         import fcntl
 
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK):
+                return  # a disk without locks, in a network mostly: nobody can have one
+            raise
         if os.fstat(handle).st_nlink == 0:  # the last holder has just removed the file
             raise OSError("the lock's file is gone")

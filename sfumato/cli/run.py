@@ -155,7 +155,8 @@ def train_and_report(
         going_on = isinstance(start, TrainingState)
         began = perf_counter()
         if seconds is not None:
-            config = plan_steps(scene, config, seconds, backend)
+            refined = start if isinstance(start, Gaussians) else None
+            config = plan_steps(scene, config, seconds, backend, refined, budget.keep if budget else None)
             say(f"{seconds:g} seconds are enough for {config.steps} steps; --steps {config.steps} repeats this run")
         planning = perf_counter() - began
         config = config.fixed(scene)

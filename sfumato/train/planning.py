@@ -6,10 +6,11 @@ from itertools import pairwise
 from time import perf_counter
 
 from sfumato.core.errors import InputError
+from sfumato.core.gaussians import Gaussians
 from sfumato.core.scene import Scene
 from sfumato.kernels.stages import Rates
 from sfumato.train.config import TrainConfig
-from sfumato.train.trainer import Progressed, train
+from sfumato.train.trainer import OnStep, Progressed, train
 
 __all__ = ["plan_steps"]
 
@@ -19,21 +20,33 @@ LONGEST_REHEARSAL = 2.0  # ... no more seconds than this
 CAPS = (20_000, 40_000)  # Gaussians of the rehearsals that tell what a Gaussian costs
 TASTE = 8  # steps that tell how long the rehearsal may be
 HURRY = 4  # times the rates: so that the few steps of a rehearsal lead to sizes and opacities that training leads to
+_Learn = Callable[[TrainConfig, OnStep], None]
 
 
-def plan_steps(scene: Scene, config: TrainConfig, seconds: float, backend: str = "auto") -> TrainConfig:
+def plan_steps(
+    scene: Scene,
+    config: TrainConfig,
+    seconds: float,
+    backend: str = "auto",
+    start: Gaussians | None = None,
+    keep: int | None = None,
+) -> TrainConfig:
     """The config with `steps`, and `max_gaussians` where it is None, so that planning and training fit into `seconds`.
 
     Measured by rehearsals: the whole training in a few dozen steps, thrown away afterwards. They pass through the
     same sizes of photos, numbers of Gaussians and edits, and 60 to 100 of their steps cost within 5 % of what those
-    of training do on average. Kernels must be compiled before. Raises InputError when `seconds` is not positive, or
-    too short for a single step.
+    of training do on average. Kernels must be compiled before. start and keep are those of `train`. Raises InputError
+    when `seconds` is not positive, or too short for a single step.
     """
     if not seconds > 0:
         raise InputError(f"seconds must be positive; got {seconds}")
     began = perf_counter()
     caps = [config.max_gaussians] if config.max_gaussians else [CAPS[0], CAPS[1]]
-    costs = [_measure(scene, replace(config, max_gaussians=cap), seconds, backend) for cap in caps]
+
+    def learn(config: TrainConfig, on_step: OnStep) -> None:
+        train(scene, config, backend, on_step, start, keep)
+
+    costs = [_measure(learn, replace(config, max_gaussians=cap), seconds) for cap in caps]
     left = USED * seconds - (perf_counter() - began)
 
     def needed(steps: int) -> float:
@@ -46,11 +59,11 @@ def plan_steps(scene: Scene, config: TrainConfig, seconds: float, backend: str =
     return replace(config, steps=steps, max_gaussians=replace(config, steps=steps).gaussians_for(scene))
 
 
-def _measure(scene: Scene, config: TrainConfig, seconds: float, backend: str) -> "_Rehearsal":
+def _measure(learn: _Learn, config: TrainConfig, seconds: float) -> "_Rehearsal":
     """The costs of training, from a share of the seconds."""
-    rehearsal = _rehearse(scene, config, TASTE, backend)
+    rehearsal = _rehearse(learn, config, TASTE)
     longer = int((min(LONGEST_REHEARSAL, REHEARSED * seconds) - rehearsal.fixed) / rehearsal.per_step)
-    return _rehearse(scene, config, longer, backend) if longer > 2 * TASTE else rehearsal
+    return _rehearse(learn, config, longer) if longer > 2 * TASTE else rehearsal
 
 
 def _between(places: Sequence[int], values: Sequence[float], place: int) -> float:
@@ -80,7 +93,7 @@ class _Rehearsal:
     per_step: float
 
 
-def _rehearse(scene: Scene, config: TrainConfig, steps: int, backend: str) -> _Rehearsal:
+def _rehearse(learn: _Learn, config: TrainConfig, steps: int) -> _Rehearsal:
     ends: list[float] = []
     rows: list[int] = []
 
@@ -89,7 +102,7 @@ def _rehearse(scene: Scene, config: TrainConfig, steps: int, backend: str) -> _R
         rows.append(progressed.gaussians.shN.data_ptr())
 
     rates = Rates(*(HURRY * rate for rate in config.rates))
-    train(scene, replace(config, steps=steps, rates=rates), backend, note)
+    learn(replace(config, steps=steps, rates=rates), note)
     return _costs(ends, [before != after for before, after in pairwise(rows)])
 
 

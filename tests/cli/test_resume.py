@@ -1,5 +1,6 @@
 """Runs that are stopped and gone on with, from the command line: the same bits, and nothing lost or overwritten."""
 
+import errno
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from sfumato import formats
+from sfumato.cli.interrupt import gentle
 from sfumato.cli.main import main
 from sfumato.cli.output import check_output, locked
 from sfumato.cli.resume import Earlier
@@ -231,6 +233,33 @@ def test_one_run_at_a_time(dataset: Path, tmp_path: Path, capsys: pytest.Capture
     check_output(out, False, dataset)
     with locked(out), pytest.raises(InputError, match="in use by another run"), locked(out):
         pass
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has locks of its own")
+def test_a_disk_without_locks_can_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+
+    def unknown(*arguments: object) -> None:
+        raise OSError(errno.ENOTSUP, "Operation not supported")
+
+    monkeypatch.setattr(fcntl, "flock", unknown)
+    with locked(tmp_path / "out"):
+        assert (tmp_path / "out").is_dir()
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a process cannot interrupt itself there")
+def test_asking_to_stop_works_where_nobody_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone:
+        def write(self, text: str) -> int:
+            raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr(sys, "stderr", Gone())
+    with gentle() as request:
+        os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(100):
+            time.sleep(0.001)
+    assert request.made
 
 
 def test_a_disk_that_fills_up_does_not_end_training(

@@ -26,7 +26,7 @@ class Clockwork:
     gaussian: float = 0.0  # more per step for each one that is allowed
     now: float = 0.0
 
-    def train(self, scene: Scene, config: TrainConfig, backend: str, on_step: OnStep) -> None:
+    def train(self, scene: Scene, config: TrainConfig, backend: str, on_step: OnStep, *more: object) -> None:
         assert config.steps is not None
         gaussians, began, span = Gaussians.empty(1), self.now, Span(config.steps, 1.0, 1, 0)
         self.now += self.start
@@ -83,6 +83,20 @@ def test_the_cap_is_planned_with_the_steps(toy: Scene, monkeypatch: pytest.Monke
     assert 0.85 * 60 < clock.now <= 60
     assert config.max_gaussians == TrainConfig(steps=config.steps).gaussians_for(toy)
     assert 20_000 < config.max_gaussians < 100_000
+
+
+def test_rehearsals_start_from_what_training_starts_from(toy: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, seen = Clockwork(0.1, 0.004), set()
+
+    def noted(scene: Scene, config: TrainConfig, backend: str, on_step: OnStep, *more: object) -> None:
+        seen.add(more)
+        clock.train(scene, config, backend, on_step)
+
+    monkeypatch.setattr(planning, "perf_counter", lambda: clock.now)
+    monkeypatch.setattr(planning, "train", noted)
+    start = Gaussians.empty(1)
+    plan_steps(toy, CONFIG.refining(), 60.0, "reference", start, 1000)
+    assert seen == {(start, 1000)}
 
 
 def test_a_real_training_can_be_planned(toy: Scene) -> None:
