@@ -2,8 +2,9 @@
 
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -41,6 +42,14 @@ class _Asked:
     note: Note
 
 
+@dataclass(frozen=True)
+class _Dataset:
+    """Cameras that a reader found, not read yet."""
+
+    files: list[Path]  # that list them
+    read: Callable[[], Capture]
+
+
 def read_source(
     source: Path,
     store: Path,
@@ -66,10 +75,6 @@ def read_source(
         folder = _folder_of(source, asked)
         if folder == source.parent:
             return _read_list(source, asked), folder
-    if frames is not None:
-        videos = _videos(folder)
-        if len(videos) != 1:
-            raise InputError(f"{source} is no video, so there are no frames to choose; leave --frames out")
     return _read_folder(folder, asked)
 
 
@@ -84,43 +89,55 @@ def _folder_of(source: Path, asked: _Asked) -> Path:
 
 def _read_list(path: Path, asked: _Asked) -> Capture:
     """The dataset whose cameras a file lists; photos and videos that happen to lie beside any file are not meant."""
-    if asked.frames is not None:
-        raise InputError(f"{path} is no video, so there are no frames to choose; leave --frames out")
-    capture = _read_dataset(path.parent, asked)
-    if capture is None:
+    _check_frames(path, asked)
+    datasets = list(_datasets(path.parent, asked))
+    meant = next((dataset for dataset in datasets if path in dataset.files), None)
+    if meant is not None:
+        return meant.read()
+    if not datasets:
         raise InputError(f"{path} is no list of cameras that is known ({_KNOWN}); give one, or a folder of photos")
-    return capture
+    first = datasets[0].files[0]
+    if first.suffix.lower() == path.suffix.lower():
+        raise InputError(f"{path} is not the list of cameras in its folder, which is {first.name}; give that one")
+    return datasets[0].read()
 
 
-def _read_dataset(folder: Path, asked: _Asked) -> Capture | None:
-    """What the first reader that knows the folder makes of it.
+def _check_frames(source: Path, asked: _Asked) -> None:
+    """Frames are asked of videos only."""
+    if asked.frames is not None:
+        raise InputError(f"{source} is no video, so there are no frames to choose; leave --frames out")
+
+
+def _datasets(folder: Path, asked: _Asked) -> Iterator[_Dataset]:
+    """What the readers that know the folder would read, the first being what the folder stands for.
 
     A COLMAP model comes before everything else, for it has points. But where nerfstudio kept the model that it made
     its transforms.json of, in `colmap`, that file knows more.
     """
     model, files = colmap.find_model(folder), nerf_json.find_transforms(folder)
     if model and not (files and folder / "colmap" in model.parents):
-        return colmap.read_colmap(folder, model, photos_of(folder))
+        yield _Dataset(sorted(model.iterdir()), partial(colmap.read_colmap, folder, model, photos_of(folder)))
     if files:
-        return nerf_json.read_transforms(files, asked.progress)
+        yield _Dataset(files, partial(nerf_json.read_transforms, files, asked.progress))
     for name in READERS:
         reader: ModuleType = import_module(f"sfumato.capture.datasets.{name}")
         if found := reader.find(folder):
-            read: Callable[[Path, Path, Progress], Capture] = reader.read
-            return read(found, folder, asked.progress)
-    return None
+            files = sorted(found.parent.glob("*.xmp")) if found.suffix.lower() == ".xmp" else [found]
+            yield _Dataset(files, partial(reader.read, found, folder, asked.progress))
 
 
 def _read_folder(folder: Path, asked: _Asked) -> tuple[Capture, Path]:
     """A dataset, or else photos, or else a video."""
-    capture = _read_dataset(folder, asked)
-    if capture is not None:
-        return capture, folder
-    if list_photos(folder):
-        return _solved(folder, asked, sequential=False), folder
-    videos = _videos(folder)
+    dataset = next(_datasets(folder, asked), None)
+    has_photos = dataset is None and bool(list_photos(folder))
+    videos = [] if dataset or has_photos else _videos(folder)
     if len(videos) == 1:
         return _read_video(videos[0], asked)
+    _check_frames(folder, asked)
+    if dataset:
+        return dataset.read(), folder
+    if has_photos:
+        return _solved(folder, asked, sequential=False), folder
     if videos:
         raise InputError(f"{folder} holds {len(videos)} videos; give one of them, such as {videos[0]}")
     raise InputError(f"{folder} holds no photos, no video and no dataset that is known: {_KNOWN}")

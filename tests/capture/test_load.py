@@ -2,6 +2,7 @@
 
 import math
 import os
+import shutil
 import sys
 import warnings
 from collections.abc import Callable
@@ -245,6 +246,28 @@ class TestTransparency:
         (blender / "transforms_train.json").unlink()
         with pytest.raises(InputError, match="test photos only"):
             load_scene(blender)
+
+
+def test_the_file_that_is_given_is_the_one_that_is_read(scene_folder: Path, transforms: Write) -> None:
+    """Of a folder with several lists of cameras."""
+    names = ["images/a.png", "images/d.png", "images/sub folder/b c.png"]
+    transforms(scene_folder / "transforms.json", names, fl_x=40)
+    assert load_scene(scene_folder).protocol["reader"] == "colmap"
+    with pytest.warns(SfumatoWarning, match="so its points are not used"):
+        assert load_scene(scene_folder / "transforms.json").protocol["reader"] == "transforms.json"
+    assert load_scene(scene_folder / "sparse" / "0" / "images.bin").protocol["reader"] == "colmap"
+    shutil.rmtree(scene_folder / "sparse")
+    transforms(scene_folder / "transforms_clean.json", names[:1], fl_x=40)
+    with pytest.raises(InputError, match=r"transforms_clean\.json is not the list .*, which is transforms\.json"):
+        load_scene(scene_folder / "transforms_clean.json")
+
+
+def test_frames_of_a_folder_with_photos_are_not_overlooked(scene_folder: Path, photo: Photo, tmp_path: Path) -> None:
+    for folder in (scene_folder, tmp_path / "photos"):
+        photo(folder / "cover.jpg", (20, 20), 0)
+        (folder / "walk.mp4").write_bytes(b"no video")
+        with pytest.raises(InputError, match="is no video, so there are no frames to choose"):
+            load_scene(folder, frames=20)
 
 
 def test_the_same_file_twice_has_two_names(tmp_path: Path, transforms: Write, photo: Photo) -> None:
