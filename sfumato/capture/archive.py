@@ -35,6 +35,7 @@ _SPARE = 64 << 20  # bytes that stay free on the disk
 _STALE = 24 * 3600  # seconds after which a half unpacked folder belongs to nobody
 _BLOCK = 1 << 20  # bytes read at once
 _LONGEST = 64 << 20  # bytes that a tar may ask for at once: its extended headers are read as a whole
+_NOTES = re.compile(r"(read[ _-]?me|licen[cs]e|copying|citation|attribution)\b", re.IGNORECASE)  # beside the data
 _LITTER = (".ds_store", "thumbs.db", "desktop.ini")  # what file managers leave
 # what reading a damaged archive raises: the modules promise no common error
 _DAMAGE: tuple[type[Exception], ...] = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError)
@@ -99,7 +100,7 @@ def _settle(part: Path, place: Path) -> None:
 
 
 def _top(folder: Path) -> Path:
-    inside = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    inside = [path for path in folder.iterdir() if not (path.name.startswith(".") or _NOTES.match(path.name))]
     return inside[0] if len(inside) == 1 and inside[0].is_dir() else folder
 
 

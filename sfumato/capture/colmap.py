@@ -85,6 +85,6 @@ def _photo_folders(source: Path, model_folder: Path) -> list[Path]:
     """Where the photos of a model may be: the usual names beside every folder from the model up to the source."""
     roots = [root for root in model_folder.parents if source in (root, *root.parents)]
     roots += [source, source / "colmap", source / "distorted"]
-    if model_folder == source:  # the model itself was given: its dataset is around it
-        roots += [source.parent, source.parent.parent]
+    if model_folder == source:  # the model itself was given, maybe as ".": its dataset is around it
+        roots += source.absolute().parents[:2]
     return [root / place for place in _PHOTO_PLACES for root in roots if place != "." or root == source]

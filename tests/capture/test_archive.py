@@ -76,6 +76,14 @@ def test_one_folder_at_the_top(tmp_path: Path, pack: Pack, suffix: str) -> None:
     assert contents(folder) == FILES
 
 
+@pytest.mark.parametrize("note", ["README.txt", "read me.md", "LICENSE", "License.pdf", "CITATION.cff"])
+def test_one_folder_and_a_note(tmp_path: Path, note: str) -> None:
+    path = zipped(tmp_path / "a.zip", {"scan/images/a.jpg": b"a", note: b"b"})
+    assert unpacked(path, tmp_path / "store").name == "scan"
+    path = zipped(tmp_path / "b.zip", {"scan/images/a.jpg": b"a", "transforms.json": b"b", note: b"c"})
+    assert unpacked(path, tmp_path / "store").name != "scan"
+
+
 def test_only_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = zipped(tmp_path / "a.zip", FILES)
     first = unpacked(path, tmp_path / "store")

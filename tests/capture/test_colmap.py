@@ -128,6 +128,14 @@ def test_the_usual_places(tmp_path: Path, colmap_toy: Any, place: str) -> None:
     assert all(shot.path.is_file() for shot in capture.shots)
 
 
+def test_from_inside_the_model(tmp_path: Path, colmap_toy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    colmap_toy().write_photos(tmp_path / "images")
+    monkeypatch.chdir(colmap_toy().write_binary(tmp_path / "sparse" / "0"))
+    assert len(read_colmap(Path(), Path()).shots) == 3
+    monkeypatch.chdir(tmp_path / "sparse")
+    assert len(read_colmap(Path("0"), Path("0")).shots) == 3
+
+
 def test_the_sub_model_with_most_photos(tmp_path: Path, colmap_toy: Any) -> None:
     colmap_toy(names=["a.png"], quats=[(1, 0, 0, 0)]).write_binary(tmp_path / "sparse" / "0")
     colmap_toy().write_text(tmp_path / "sparse" / "1")
