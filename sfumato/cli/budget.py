@@ -23,12 +23,17 @@ COMPILING = 200_000_000  # bytes that stay taken when kernels have been compiled
 class Budget:
     """The bytes that a run may hold, first asked before photos are decoded, then when the steps are known."""
 
-    def __init__(self, asked: str | None, config: "TrainConfig", backend: str, downscale: float = 1.0) -> None:
-        """asked: as in --memory; None: most of what is free. Raises InputError when it is no amount of memory."""
+    def __init__(
+        self, asked: str | None, config: "TrainConfig", backend: str, downscale: float = 1.0, at_least: int = 0
+    ) -> None:
+        """asked: as in --memory; None: most of what is free. at_least: Gaussians there are before training.
+
+        Raises InputError when it is no amount of memory.
+        """
         from sfumato.train.memory import default_budget
 
         self.bytes = parse_bytes(asked) if asked else default_budget()
-        self._config, self._backend, self._downscale = config, backend, downscale
+        self._config, self._backend, self._downscale, self._at_least = config, backend, downscale, at_least
         self._demand: Demand | None = None
         self.fitted: Fitted | None = None
 
@@ -40,6 +45,7 @@ class Budget:
         from sfumato.train.memory import demand_of, fit
 
         demand = demand_of(train, test, self._config, self._backend, self._downscale)
+        demand = replace(demand, gaussians=max(demand.gaussians, self._at_least))
         if not getattr(load(self._backend), "is_prepared", lambda: True)():
             demand = replace(demand, taken=demand.taken + COMPILING)
         fitted = fit(demand, self.bytes)
@@ -52,11 +58,11 @@ class Budget:
 
         Raises InputError when nothing fits.
         """
-        from sfumato.train.memory import demand_of, fit
+        from sfumato.train.memory import demand_of, fit_loaded
 
         demand = self._demand or demand_of(_sizes(scene, "train"), _sizes(scene, "test"), config, self._backend)
         most = config.gaussians_for(scene)
-        self.fitted = fit(replace(demand, gaussians=most), self.bytes)
+        self.fitted = fit_loaded(replace(demand, gaussians=most), self.bytes)
         _say(self.fitted.said)
         self._show()
         return replace(config, max_gaussians=self.fitted.demand.gaussians, most_pairs=self.fitted.most_pairs)

@@ -102,7 +102,7 @@ def main(words: Sequence[str]) -> int:
         refined = read_splat(flags.init)  # before the photos: it is sooner said what is wrong
     if flags.tensorboard:
         check_board(flags.tensorboard)
-    budget = Budget(flags.memory, config, flags.backend, flags.downscale)
+    budget = Budget(flags.memory, config, flags.backend, flags.downscale, len(refined) if refined else 0)
     reading = Reading(flags.downscale, flags.holdout, flags.masks, flags.invert_masks, flags.frames)
     scene = load(flags.input, reading, budget.fit_photos)
     start: Any = None

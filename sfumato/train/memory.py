@@ -20,7 +20,18 @@ from sfumato.kernels.stages import MOST_PAIRS, TILE
 from sfumato.train.config import TrainConfig
 from sfumato.train.photos import under_way
 
-__all__ = ["Costs", "Demand", "Fitted", "Prediction", "Size", "default_budget", "demand_of", "fit", "predict"]
+__all__ = [
+    "Costs",
+    "Demand",
+    "Fitted",
+    "Prediction",
+    "Size",
+    "default_budget",
+    "demand_of",
+    "fit",
+    "fit_loaded",
+    "predict",
+]
 
 Size = tuple[int, int]  # width and height, pixels
 
@@ -215,10 +226,25 @@ def fit(demand: Demand, budget: int) -> Fitted:
         for attempt in (_held, _decoded_again, _streamed, _fewer_gaussians):
             if (chosen := attempt(smaller, budget)) is not None:
                 return _fitted(demand, chosen, factor, budget)
-    least = _smallest(demand)
-    raise InputError(
+    raise _too_little(_smallest(demand), "the smallest photos", budget)
+
+
+def fit_loaded(demand: Demand, budget: int) -> Fitted:
+    """As `fit`, when the photos are read: those that views hold stay, all keep their size, and Gaussians are fewer.
+
+    Raises InputError when that is not enough.
+    """
+    attempts = (_held, _with_fewer) if demand.in_views else (_held, _streamed, _fewer_gaussians)
+    for attempt in attempts:
+        if (chosen := attempt(demand, budget)) is not None:
+            return _fitted(demand, chosen, 1, budget)
+    raise _too_little(replace(demand, gaussians=min(demand.gaussians, FEWEST_GAUSSIANS)), "these photos", budget)
+
+
+def _too_little(least: Demand, photos: str, budget: int) -> InputError:
+    return InputError(
         f"training must have at least {say_bytes(predict(least).total)} of memory here, with {least.gaussians:,}"
-        f" Gaussians and the smallest photos; got {say_bytes(budget)}: close other programs, or raise --memory"
+        f" Gaussians and {photos}; got {say_bytes(budget)}: close other programs, or raise --memory"
     )
 
 
@@ -249,15 +275,21 @@ def _streamed(demand: Demand, budget: int) -> Demand | None:
 
 
 def _fewer_gaussians(demand: Demand, budget: int) -> Demand | None:
-    """With as many Gaussians as fit beside the fewest photos, in thousands."""
+    """With as many Gaussians as fit beside the fewest photos."""
+    bare = _with_fewer(replace(demand, in_views=False, keep=0), budget)
+    return None if bare is None else _streamed(bare, budget)
 
-    def bare(thousands: int) -> Demand:
-        return replace(demand, in_views=False, keep=0, gaussians=1000 * thousands)
+
+def _with_fewer(demand: Demand, budget: int) -> Demand | None:
+    """With as many Gaussians as fit beside everything else, in thousands."""
+
+    def fits(thousands: int) -> bool:
+        return predict(replace(demand, gaussians=1000 * thousands)).total <= budget
 
     least, most = FEWEST_GAUSSIANS // 1000, demand.gaussians // 1000
-    if most < least or predict(bare(least)).total > budget:
+    if most < least or not fits(least):
         return None
-    return _streamed(bare(_last(lambda thousands: predict(bare(thousands)).total <= budget, least, most)), budget)
+    return replace(demand, gaussians=1000 * _last(fits, least, most))
 
 
 def _last(fits: Callable[[int], bool], good: int, most: int) -> int:

@@ -10,7 +10,7 @@ from sfumato.core.scene import Scene
 from sfumato.kernels.backends import NAMES
 from sfumato.kernels.stages import MOST_PAIRS
 from sfumato.train import TrainConfig
-from sfumato.train.memory import COSTS, FEWEST_GAUSSIANS, Demand, default_budget, demand_of, fit, predict
+from sfumato.train.memory import COSTS, FEWEST_GAUSSIANS, Demand, default_budget, demand_of, fit, fit_loaded, predict
 from sfumato.train.photos import under_way
 
 PHOTO = (1000, 800)
@@ -52,6 +52,23 @@ def test_parts_by_hand() -> None:
 )
 def test_more_is_more(name: str, change: dict[str, object]) -> None:
     assert part(replace(DEMAND, **change), name) > part(DEMAND, name)  # type: ignore[arg-type]
+
+
+def test_photos_that_are_loaded_stay_as_they_are() -> None:
+    budget = predict(DEMAND).total
+    more = replace(DEMAND, gaussians=1_000_000)
+    assert not fit(more, budget).demand.in_views
+    fitted = fit_loaded(more, budget)
+    assert fitted.demand == replace(DEMAND, gaussians=100_000)
+    assert fitted.said == (
+        f"at most 100,000 Gaussians instead of 1,000,000, to stay within {budget / 1e9:.2f} GB of memory",
+    )
+    assert fit_loaded(DEMAND, budget).demand == DEMAND
+    streamed = fit_loaded(replace(more, in_views=False), budget)
+    assert (streamed.smaller, streamed.demand.in_views) == (1, False)
+    assert streamed.prediction.total <= budget
+    with pytest.raises(InputError, match="training must have at least"):
+        fit_loaded(DEMAND, 10**9 // 2)
 
 
 def test_photos_that_are_not_held() -> None:
