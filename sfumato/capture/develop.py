@@ -23,7 +23,7 @@ from sfumato.core.image import RESIZE_FILTER, composite, planar, read_image, res
 from sfumato.core.progress import Progress, silent
 from sfumato.core.scene import EMPTY, IGNORED, SHOWN, Picture, View
 
-__all__ = ["Developer", "MaskMode"]
+__all__ = ["Developer", "MaskMode", "pinholes"]
 
 MaskMode = Literal["ignore", "empty", "off"]
 _Color = tuple[float, float, float]
@@ -161,6 +161,16 @@ class Developer:
         except OSError as error:
             raise InputError(f"{error.filename} cannot be read: {error.strerror}") from None
         return self.store / key[:2] / f"{key}.tif"
+
+
+def pinholes(shots: Sequence[Shot], progress: Progress = silent) -> list[Lens]:
+    """The lens of each shot once its photo is undistorted, for the size that the photo really has.
+
+    Broken photos have the size that is listed. Raises InputError as `Developer.develop_all` does.
+    """
+    fitted = map_photos(_trying(_fit), shots, "looking at photos", progress)
+    pairs = zip(fitted, shots, strict=True)
+    return [pinhole_of((shot if isinstance(shot, Shot) else listed).lens) for shot, listed in pairs]
 
 
 class _BrokenError(InputError):

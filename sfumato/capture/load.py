@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from sfumato.capture.cache import cache_folder
-from sfumato.capture.develop import Developer, MaskMode
+from sfumato.capture.develop import Developer, MaskMode, pinholes
 from sfumato.capture.masks import with_masks
 from sfumato.capture.nerf_json import random_points
-from sfumato.capture.shot import Capture, Shot
+from sfumato.capture.shot import Capture, Lens, Shot
 from sfumato.capture.source import read_source
 from sfumato.core.errors import InputError
 from sfumato.core.image import RESIZE_FILTER
@@ -82,7 +82,7 @@ def load_scene(
     if downscale > smallest:
         raise InputError(f"downscale must be at most {smallest}, which leaves photos one pixel; got {downscale:g}")
     if fit is not None:
-        times, keep = fit(*_sizes(shots, downscale, holdout))
+        times, keep = fit(*_sizes(shots, pinholes(shots, progress), downscale, holdout))
         downscale *= times
     developer = Developer(downscale, color, store / "undistorted", masks, invert_masks, keep)
     views = developer.develop_all(shots, progress)
@@ -120,13 +120,14 @@ def _check(downscale: float, holdout: int, background: _Color | None) -> None:
         raise InputError(f"background must be three numbers in [0, 1]; got {background}")
 
 
-def _sizes(shots: Sequence[Shot], downscale: float, holdout: int) -> tuple[_Sizes, _Sizes]:
+def _sizes(shots: Sequence[Shot], lenses: Sequence[Lens], downscale: float, holdout: int) -> tuple[_Sizes, _Sizes]:
     """Sizes of the photos that will be trained on, and of those held out."""
     official = any(shot.split == "test" for shot in shots)
     train: list[tuple[int, int]] = []
     test: list[tuple[int, int]] = []
-    for index, shot in enumerate(sorted(shots, key=lambda shot: shot.name)):
-        size = (max(1, round(shot.lens.width / downscale)), max(1, round(shot.lens.height / downscale)))
+    by_name = sorted(zip(shots, lenses, strict=True), key=lambda item: item[0].name)
+    for index, (shot, lens) in enumerate(by_name):
+        size = (max(1, round(lens.width / downscale)), max(1, round(lens.height / downscale)))
         held_out = shot.split == "test" if official else holdout > 0 and index % holdout == 0
         (test if held_out else train).append(size)
     return train, test

@@ -99,6 +99,21 @@ def test_intrinsics_follow_photos_that_were_made_smaller(scene_folder: Path) -> 
     assert scene.views[0].camera.K.tolist() == [[15, 0, 8.25], [0, 15.5, 6.125], [0, 0, 1]]
 
 
+def test_memory_is_planned_for_photos_as_they_are(scene_folder: Path) -> None:
+    """Cameras may be those of photos four times as wide."""
+    for path in files(scene_folder / "images"):
+        Image.open(path).resize((8, 6)).save(path)
+    asked: list[Any] = []
+
+    def fit(train: Any, test: Any) -> tuple[float, None]:
+        asked.extend([list(train), list(test)])
+        return 2.0, None
+
+    scene = load_scene(scene_folder, fit=fit)
+    assert asked == [[(8, 6)] * 2, [(8, 6)]]
+    assert [(view.camera.width, view.camera.height) for view in scene.views] == [(4, 3)] * 3
+
+
 def test_turned_photos_are_refused(scene_folder: Path) -> None:
     for path in files(scene_folder / "images"):
         Image.open(path).transpose(Image.Transpose.ROTATE_90).save(path)
