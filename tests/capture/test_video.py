@@ -485,6 +485,23 @@ def test_interruption_leaves_nothing(tmp_path: Path, stage: str, at: int) -> Non
     assert len(extract_frames(video, tmp_path / "f")) >= 15
 
 
+def test_frames_of_a_run_that_was_faster_stay(tmp_path: Path) -> None:
+    video, target = film(tmp_path / "a.mp4", pan(np.arange(40) * 5)), tmp_path / "f"
+    before: dict[str, int] = {}
+
+    def meanwhile(stage: str, done: int, total: int) -> None:
+        if stage == "writing frames" and not before:
+            before["of the other"] = 0
+            extract_frames(video, target)
+            before.update({path.name: path.stat().st_ino for path in target.iterdir()})
+
+    names = extract_frames(video, target, None, meanwhile)
+    del before["of the other"]
+    assert {path.name: path.stat().st_ino for path in target.iterdir()} == before
+    assert set(names) == set(before) - {"frames.json"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "f"]
+
+
 def test_frames_of_something_else_are_made_again(tmp_path: Path) -> None:
     target = tmp_path / "f"
     first = film(tmp_path / "a.mp4", pan(np.arange(40) * 5))

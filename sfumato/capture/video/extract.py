@@ -69,7 +69,7 @@ def extract_frames(
     record = _recall(folder, mark)
     if record is None:
         _check_free(folder)
-        with _appearing(folder) as work:
+        with _appearing(folder, mark) as work:
             record = {**_extract(video, work, frames, progress), "fingerprint": mark}
             write_text(work / _RECORD, json.dumps(record, indent=1))
     for warning in record["warnings"]:
@@ -99,14 +99,18 @@ def _check_free(folder: Path) -> None:
 
 
 @contextmanager
-def _appearing(folder: Path) -> Iterator[Path]:
-    """A folder to write to, which becomes `folder` when the block ends without an error."""
+def _appearing(folder: Path, mark: str) -> Iterator[Path]:
+    """A folder to write to, which becomes `folder` when the block ends without an error.
+
+    Unless another run was faster: then its frames, which are the same, stay, for it may be using them.
+    """
     work = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part")
     work.mkdir(parents=True)
     try:
         yield work
-        shutil.rmtree(folder, ignore_errors=True)
-        work.replace(folder)
+        if _recall(folder, mark) is None:
+            shutil.rmtree(folder, ignore_errors=True)
+            work.replace(folder)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
