@@ -37,19 +37,16 @@ def read_colmap(source: Path, model_folder: Path, photos: Path | None = None) ->
     """
     model = read_model(model_folder)
     index = PhotoIndex([*([photos] if photos else []), *_photo_folders(source, model_folder)])
-    shots, missing = [], []
-    for pose in model.poses:
-        path = index.find(pose.name)
-        if path is None:
-            missing.append(pose.name)
-        else:
-            shots.append(Shot(pose.name, path, model.lenses[pose.camera_id], pose.viewmat))
+    paths = index.find_all([pose.name for pose in model.poses])
+    known = [pose for pose in model.poses if pose.name in paths]
+    shots = [Shot(pose.name, paths[pose.name], model.lenses[pose.camera_id], pose.viewmat) for pose in known]
+    missing = [pose.name for pose in model.poses if pose.name not in paths]
     report_missing(missing, len(model.poses), model_folder, index)
-    known = model.errors[model.errors >= 0]
+    errors = model.errors[model.errors >= 0]
     protocol: dict[str, object] = {
         "registered": len(model.poses),
         "missing_files": len(missing),
-        "reprojection_error": round(float(known.mean()), 4) if len(known) else None,
+        "reprojection_error": round(float(errors.mean()), 4) if len(errors) else None,
     }
     points = points_from_arrays(model.xyz, model.rgb)
     return Capture("colmap", shots, points if len(points) else None, protocol)

@@ -47,7 +47,8 @@ def read_transforms(files: Sequence[Path], progress: Progress = silent) -> Captu
     frames = [(path, frame) for path in files for frame in _frames(path, tops[path])]
     folder = files[0].parent
     index = PhotoIndex([folder / place for place in _PHOTO_PLACES])
-    photos = [index.find(frame["file_path"]) for _, frame in frames]
+    paths = index.find_all([frame["file_path"] for _, frame in frames])
+    photos = [paths.get(frame["file_path"]) for _, frame in frames]
     missing = [frame["file_path"] for (_, frame), photo in zip(frames, photos, strict=True) if photo is None]
     report_missing(missing, len(frames), files[0], index)
     found = [(*item, photo) for item, photo in zip(frames, photos, strict=True) if photo is not None]

@@ -4,10 +4,11 @@ import os
 import re
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
@@ -136,6 +137,20 @@ class PhotoIndex:
         self.folders = [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
         self._listed: dict[Path, dict[str, Path]] = {}
 
+    def find_all(self, names: Sequence[str]) -> dict[str, Path]:
+        """The photo of each name that has one.
+
+        Names in different folders may end alike, and lead to the one file that is there of that name: it belongs to
+        the name that agrees most with where it is; to none when several agree as much, for a photo with the camera of
+        another is worse than none.
+        """
+        found = {name: path for name in dict.fromkeys(names) if (path := self.find(name)) is not None}
+        claims: dict[Path, set[tuple[str, ...]]] = {}
+        for name, path in found.items():
+            claims.setdefault(path, set()).add(_parts(name))
+        owners = {path: _owner(path, said) for path, said in claims.items()}
+        return {name: path for name, path in found.items() if owners[path] == _parts(name)}
+
     def find(self, name: str) -> Path | None:
         """The photo called `name`, or None.
 
@@ -177,6 +192,25 @@ class PhotoIndex:
                 if found := listed.get(key):
                     return found
         return None
+
+
+def _parts(name: str) -> tuple[str, ...]:
+    """Folders and file of a name without its extension, lower case, from the file upwards."""
+    path = PurePosixPath(name.replace("\\", "/").lower())
+    return ((path.stem if path.suffix in PHOTO_SUFFIXES else path.name), *reversed(path.parts[:-1]))
+
+
+def _owner(path: Path, claims: Collection[tuple[str, ...]]) -> tuple[str, ...] | None:
+    """Of the names that lead to a file, the one that agrees with it in most folders; None when several do."""
+    if len(claims) == 1:
+        return next(iter(claims))
+    real = _parts(path.as_posix())
+    shared = {
+        said: sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(said, real, strict=False)))
+        for said in claims
+    }
+    best = [said for said in claims if shared[said] == max(shared.values())]
+    return best[0] if len(best) == 1 else None
 
 
 def _listing(folder: Path) -> dict[str, Path]:

@@ -128,6 +128,14 @@ def test_the_usual_places(tmp_path: Path, colmap_toy: Any, place: str) -> None:
     assert all(shot.path.is_file() for shot in capture.shots)
 
 
+def test_a_photo_is_not_used_with_the_cameras_of_two(tmp_path: Path, colmap_toy: Any) -> None:
+    toy = colmap_toy(names=("left/a.png", "right/a.png", "left/b.png"))
+    model = toy.write_binary(tmp_path / "sparse")
+    colmap_toy(names=("a.png", "b.png")).write_photos(tmp_path / "images")
+    with pytest.raises(InputError, match=r"lists 3 photos, of which 2 are not in .*first: left/a\.png"):
+        read_colmap(tmp_path, model)
+
+
 def test_from_inside_the_model(tmp_path: Path, colmap_toy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     colmap_toy().write_photos(tmp_path / "images")
     monkeypatch.chdir(colmap_toy().write_binary(tmp_path / "sparse" / "0"))

@@ -52,3 +52,16 @@ def test_a_name_that_several_have_is_nobodys(tmp_path: Path) -> None:
     photos(tmp_path, ["left/0.png", "right/0.png"])
     assert PhotoIndex([tmp_path]).find("/cam/0.png") is None
     assert PhotoIndex([tmp_path]).find("/cam/left/0.png") == tmp_path / "left" / "0.png"
+
+
+def test_one_file_for_several_names_is_the_one_of_the_best(tmp_path: Path) -> None:
+    """Folders that were flattened into one, where the last of equal names is left."""
+    photos(tmp_path, ["images/0.png", "cam/1/2.png"])
+    index = PhotoIndex([tmp_path])
+    assert index.find_all(["left/0.png", "right/0.png"]) == {}
+    assert index.find_all(["left/0.png"]) == {"left/0.png": tmp_path / "images" / "0.png"}
+    assert index.find_all(["/x/images/0.png", "/x/right/0.png"]) == {"/x/images/0.png": tmp_path / "images" / "0.png"}
+    assert set(index.find_all(["images/0.png", "./images/0.png", "images/0"])) == {
+        *("images/0.png", "./images/0.png", "images/0")
+    }
+    assert index.find_all(["a\\1\\2.png", "3/2.png"]) == {"a\\1\\2.png": tmp_path / "cam" / "1" / "2.png"}

@@ -44,7 +44,8 @@ def read(found: Path, source: Path, progress: Progress = silent) -> Capture:
     if not known:
         raise InputError(f"{found} has {len(cameras)} cameras, none of them with a focal length; export it again")
     index = PhotoIndex([found.parent, source, source / "images", found.parent.parent])
-    paths = {i: path for i in known if (path := index.find(names[i])) is not None}
+    by_name = index.find_all([names[i] for i in known])
+    paths = {i: by_name[names[i]] for i in known if names[i] in by_name}
     report_missing([names[i] for i in known if i not in paths], len(known), found, index)
     headers = read_headers(list(paths.values()), progress)
     shots = []

@@ -110,12 +110,12 @@ def _with_photos(found: Path, source: Path, cameras: Mapping[str, Any], poses: S
     """The shots whose photos are there; the others are reported."""
     above = found.parent.parent  # of opensfm/reconstruction.json and odm_report/shots.geojson: the project
     index = PhotoIndex([found.parent / "images", source / "images", above / "images", found.parent, source])
-    paths = {pose.name: index.find(pose.name) for pose in poses}
-    report_missing([name for name, path in paths.items() if path is None], len(poses), found, index)
+    paths = index.find_all([pose.name for pose in poses])
+    report_missing([pose.name for pose in poses if pose.name not in paths], len(poses), found, index)
     lenses: dict[str, Lens] = {}
     shots = []
     for pose in sorted(poses, key=lambda pose: pose.name):
-        path = paths[pose.name]
+        path = paths.get(pose.name)
         if pose.camera not in cameras:
             raise InputError(f"{found}: {pose.name} has camera {pose.camera[:60]!r}, which is not among the cameras")
         if path is None:

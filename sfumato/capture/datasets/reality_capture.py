@@ -63,7 +63,7 @@ def read(found: Path, source: Path, progress: Progress = silent) -> Capture:
     """
     cameras = _table(found) if found.suffix.lower() == ".csv" else _sidecars(found.parent)
     index = PhotoIndex([found.parent, source / "images", source])
-    paths = {name: path for name in cameras if (path := index.find(name)) is not None}
+    paths = index.find_all(list(cameras))
     report_missing([name for name in cameras if name not in paths], len(cameras), found, index)
     headers = read_headers(list(paths.values()), progress)
     shots = []
