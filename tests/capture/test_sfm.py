@@ -1,6 +1,9 @@
 """Structure from motion on small photos of a real scene: cameras, cache, interruption, and what it refuses."""
 
 import json
+import os
+import shutil
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -193,6 +196,15 @@ def test_damaged_photos_are_skipped_and_named(photos: Path, tmp_path: Path) -> N
     assert [row.name for row in found.table if row.why == "cannot be read"] == ["0001.jpg", "list.jpg"]
     with pytest.warns(SfumatoWarning, match=told):  # and again, when the result is there already
         assert solve(photos, tmp_path / "scene") == found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has file names that are no text")
+def test_names_that_are_no_text_are_skipped_and_named(photos: Path, tmp_path: Path) -> None:
+    shutil.copy(next(photos.glob("*.jpg")), photos / os.fsdecode(b"caf\xe9.jpg"))
+    with pytest.warns(SfumatoWarning, match="1 of 8 photos in .* cannot be read and are skipped: caf"):
+        found = solve(photos, tmp_path / "scene")
+    assert found.registered == COUNT
+    assert "caf\\udce9.jpg,0,0,0,no," in (tmp_path / "scene" / "capture.csv").read_text(encoding="utf-8")
 
 
 def test_hardly_any_photo_can_be_read(photos: Path, tmp_path: Path) -> None:

@@ -108,4 +108,4 @@ def write_table(folder: Path, table: Sequence[PhotoRecord]) -> None:
     writer.writerow(field.name for field in fields(PhotoRecord))
     for row in table:
         writer.writerow("yes" if value is True else "no" if value is False else value for value in asdict(row).values())
-    write_text(folder / TABLE, text.getvalue())
+    write_text(folder / TABLE, text.getvalue().encode("utf-8", "backslashreplace").decode("utf-8"))

@@ -49,6 +49,8 @@ def look_at_all(photos: Path, names: Sequence[str], progress: Progress) -> tuple
     """Decode every photo once: better to learn now than after the solving that one cannot be trained on."""
 
     def look(name: str) -> Look | Refused:
+        if not name.isascii() and name != name.encode("utf-8", "ignore").decode("utf-8"):
+            return Refused(name, "its name is not UTF-8: rename it")  # pycolmap takes no other
         try:
             header = read_header(photos / name)
             pixels = read_image(photos / name)[..., :3].numpy()
