@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
@@ -128,6 +128,7 @@ def _cameras(flags: Render, gaussians: "Gaussians", scene: "Scene | None") -> tu
     """The frames' cameras and, where each is a dataset's camera, the pictures' names."""
     import torch
 
+    from sfumato.evaluate.compare import picture_name
     from sfumato.render.path import orbit, orbit_around, smooth_path
 
     one = flags.output.suffix.lower() in (".png", ".jpg", ".jpeg")
@@ -144,8 +145,8 @@ def _cameras(flags: Render, gaussians: "Gaussians", scene: "Scene | None") -> tu
     if flags.output.suffix or flags.frames:
         chosen = torch.linspace(0, len(cameras) - 1, min(KEYS, len(cameras))).round().long().tolist()
         return smooth_path([cameras[index] for index in chosen], count), None
-    names = ["-".join(PurePosixPath(view.name.replace("\\", "/")).with_suffix("").parts) for view in views]
-    return cameras, [f"{name}.{flags.format}" for name in names]
+    names = [picture_name(view.name) for view in views]  # a dataset may call its photos /home/somebody/a.jpg
+    return cameras, [f"{name.removesuffix('.png')}.{flags.format}" for name in names]
 
 
 def _middle(gaussians: "Gaussians") -> "Tensor":

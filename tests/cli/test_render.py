@@ -9,6 +9,9 @@ from PIL import Image
 
 from sfumato import formats
 from sfumato.cli.main import main
+from sfumato.cli.render import Render, _cameras
+from sfumato.core.camera import Camera
+from sfumato.core.scene import Points, Scene, View
 
 from scenes import crowd
 
@@ -58,3 +61,15 @@ def test_nothing_is_overwritten_without_force(splat: Path, tmp_path: Path, capsy
     assert (tmp_path / "a.mp4").read_text(encoding="utf-8") == "mine"
     assert main(["render", str(splat), "-o", str(tmp_path / "out"), *SMALL, "--force"]) == 0
     assert (tmp_path / "out" / "b.txt").exists()
+
+
+def test_pictures_stay_in_their_folder(splat: Path, tmp_path: Path) -> None:
+    """Datasets of other machines may have absolute names."""
+    camera = Camera(torch.eye(4), torch.eye(3), 4, 3)
+    names = ["/home/me/a.jpg", "C:\\scan\\b.jpg", "../c.jpg", "r_0.5.png"]
+    views = [View(name, camera, torch.zeros(3, 4, 3, dtype=torch.uint8)) for name in names]
+    scene = Scene(views, Points(torch.zeros(0, 3), torch.zeros(0, 3, dtype=torch.uint8)))
+    _, pictures = _cameras(Render(splat, tmp_path / "out"), formats.read(splat), scene)
+    assert pictures is not None
+    assert all((tmp_path / "out" / name).resolve().parent == tmp_path / "out" for name in pictures)
+    assert set(pictures) >= {"home-me-a.png", "c.png", "r_0.5.png"}
