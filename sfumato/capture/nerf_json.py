@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import numpy as np
@@ -45,6 +45,7 @@ def read_transforms(files: Sequence[Path], progress: Progress = silent) -> Captu
     files = [path for path in files if path.stem != "transforms_val" or len(files) < 3]  # test views, when there are
     tops = {path: load_object(path) for path in files}
     frames = [(path, frame) for path in files for frame in _frames(path, tops[path])]
+    held_out = {path: _held_out(top) for path, top in tops.items()}
     folder = files[0].parent
     index = PhotoIndex([folder / place for place in _PHOTO_PLACES])
     paths = index.find_all([frame["file_path"] for _, frame in frames])
@@ -61,7 +62,7 @@ def read_transforms(files: Sequence[Path], progress: Progress = silent) -> Captu
         lens = lens_of(named, {**tops[path], **frame}, header.width, header.height)
         name = photo.relative_to(folder).as_posix() if folder in photo.parents else photo.name
         viewmat = viewmat_of(f"{named}: transform_matrix", frame["transform_matrix"], OPENCV_FROM_OPENGL)
-        shots.append(Shot(name, photo, lens, viewmat, _split(path, tops[path], frame), _mask(folder, frame, photo)))
+        shots.append(Shot(name, photo, lens, viewmat, _split(path, held_out[path], frame), _mask(folder, frame, photo)))
     _report_masks(files[0], [frame for _, frame, _ in found], shots)
     is_synthetic = files[0].stem != "transforms" and any(header.has_alpha for header in headers.values())
     protocol: dict[str, object] = {
@@ -120,14 +121,19 @@ def _frames(path: Path, top: Mapping[str, Any]) -> list[dict[str, Any]]:
     return frames
 
 
-def _split(path: Path, top: Mapping[str, Any], frame: Mapping[str, Any]) -> _Split:
-    """The official split: a file per split, or nerfstudio's lists of names."""
+def _held_out(top: Mapping[str, Any]) -> set[PurePosixPath]:
+    """The photos that nerfstudio's lists of names hold out: none without lists. "./a" is "a"."""
+    names = top.get("test_filenames") or top.get("val_filenames")
+    return {PurePosixPath(name) for name in names if isinstance(name, str)} if isinstance(names, list) else set()
+
+
+def _split(path: Path, held_out: set[PurePosixPath], frame: Mapping[str, Any]) -> _Split:
+    """The official split: a file per split, or nerfstudio's lists."""
     if path.stem != "transforms":
         return "train" if path.stem == "transforms_train" else "test"
-    held_out = top.get("test_filenames") or top.get("val_filenames")
-    if not isinstance(held_out, list) or not held_out:
+    if not held_out:
         return None
-    return "test" if frame["file_path"] in held_out else "train"
+    return "test" if PurePosixPath(frame["file_path"]) in held_out else "train"
 
 
 def _mask(folder: Path, frame: Mapping[str, Any], photo: Path) -> Path | None:

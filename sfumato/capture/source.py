@@ -14,7 +14,7 @@ from sfumato.capture.archive import is_archive, unpacked
 from sfumato.capture.cache import fingerprint
 from sfumato.capture.masks import masks_beside
 from sfumato.capture.photos import list_photos
-from sfumato.capture.sfm import photos_of, solve
+from sfumato.capture.sfm import MIN_PHOTOS, photos_of, solve
 from sfumato.capture.shot import Capture
 from sfumato.capture.video import VIDEO_SUFFIXES, extract_frames, is_video
 from sfumato.core.errors import InputError, SfumatoWarning
@@ -127,16 +127,18 @@ def _datasets(folder: Path, asked: _Asked) -> Iterator[_Dataset]:
 
 
 def _read_folder(folder: Path, asked: _Asked) -> tuple[Capture, Path]:
-    """A dataset, or else photos, or else a video."""
+    """A dataset, or else photos that are enough to find cameras for, or else a video."""
     dataset = next(_datasets(folder, asked), None)
-    has_photos = dataset is None and bool(list_photos(folder))
-    videos = [] if dataset or has_photos else _videos(folder)
-    if len(videos) == 1:
+    photos = [] if dataset else list_photos(folder)
+    videos = [] if dataset else _videos(folder)
+    if len(videos) == 1 and len(photos) < MIN_PHOTOS:  # too few to be meant: covers, notes
+        if photos:
+            asked.note(f"{videos[0].name} is used, and not the few pictures beside it: {', '.join(photos)}")
         return _read_video(videos[0], asked)
     _check_frames(folder, asked)
     if dataset:
         return dataset.read(), folder
-    if has_photos:
+    if photos:
         return _solved(folder, asked, sequential=False), folder
     if videos:
         raise InputError(f"{folder} holds {len(videos)} videos; give one of them, such as {videos[0]}")
@@ -144,7 +146,9 @@ def _read_folder(folder: Path, asked: _Asked) -> tuple[Capture, Path]:
 
 
 def _videos(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file())
+    """The videos in a folder, but for the small copies that cameras make of each."""
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file())
+    return [path for path in found if path.suffix.lower() != ".lrv"] or found
 
 
 def _check_store(store: Path) -> None:

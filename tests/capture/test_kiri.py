@@ -54,6 +54,12 @@ def test_poses_lens_and_points(tmp_path: Path, inside: str) -> None:
         np.testing.assert_allclose(pinhole_pixels(shot.lens, shot.viewmat, points()), theirs, atol=1e-6)
 
 
+def test_photos_beside_an_export_are_what_is_meant(tmp_path: Path) -> None:
+    write(tmp_path / "old")
+    photos(tmp_path, NAMES)
+    assert find(tmp_path) is None
+
+
 def test_what_is_not_claimed(tmp_path: Path) -> None:
     assert find(tmp_path) is None
     write(tmp_path / "one")

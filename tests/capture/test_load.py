@@ -279,10 +279,25 @@ def test_the_file_that_is_given_is_the_one_that_is_read(scene_folder: Path, tran
 
 def test_frames_of_a_folder_with_photos_are_not_overlooked(scene_folder: Path, photo: Photo, tmp_path: Path) -> None:
     for folder in (scene_folder, tmp_path / "photos"):
-        photo(folder / "cover.jpg", (20, 20), 0)
+        for number in range(3):
+            photo(folder / f"{number}.jpg", (20, 20), number)
         (folder / "walk.mp4").write_bytes(b"no video")
         with pytest.raises(InputError, match="is no video, so there are no frames to choose"):
             load_scene(folder, frames=20)
+
+
+def test_a_video_among_covers_and_small_copies_is_meant(tmp_path: Path, photo: Photo) -> None:
+    said: list[str] = []
+    for name in ("GX1.MP4", "GX1.LRV"):
+        (tmp_path / name).write_bytes(b"no video")
+    photo(tmp_path / "GX1.jpg", (20, 20), 0)
+    with pytest.raises(InputError, match=r"GX1\.MP4 cannot be opened as a video"):
+        load_scene(tmp_path, note=said.append)
+    assert said == ["GX1.MP4 is used, and not the few pictures beside it: GX1.jpg"]
+    for number in range(2):
+        photo(tmp_path / f"{number}.jpg", (20, 20), number)
+    with pytest.raises(InputError, match="no cameras could be found"):
+        load_scene(tmp_path)
 
 
 def test_the_same_file_twice_has_two_names(tmp_path: Path, transforms: Write, photo: Photo) -> None:

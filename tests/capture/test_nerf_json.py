@@ -161,6 +161,8 @@ def test_splits_of_nerfstudio(tmp_path: Path, transforms: Write, photo: Callable
         photo(tmp_path / name, SIZE, i)
     transforms(tmp_path / "transforms.json", names, fl_x=50, train_filenames=names[:2], test_filenames=names[2:])
     assert [shot.split for shot in read_one(tmp_path).shots] == ["train", "train", "test"]
+    transforms(tmp_path / "transforms.json", [f"./{name}" for name in names], fl_x=50, test_filenames=names[:1])
+    assert [shot.split for shot in read_one(tmp_path).shots] == ["test", "train", "train"]
 
 
 @pytest.mark.parametrize(

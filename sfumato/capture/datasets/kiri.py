@@ -5,6 +5,7 @@ from pathlib import Path
 
 from sfumato.capture.datasets.common import load_object
 from sfumato.capture.nerf_json import read_transforms
+from sfumato.capture.photos import list_photos
 from sfumato.capture.shot import Capture
 from sfumato.core.errors import InputError
 from sfumato.core.progress import Progress, silent
@@ -13,12 +14,18 @@ __all__ = ["find", "read"]
 
 
 def find(source: Path) -> Path | None:
-    """The only transforms.json in the sub-folders of a folder, or None: that of the folder itself is no news."""
+    """The only transforms.json in the sub-folders of a folder, or None: that of the folder itself is no news.
+
+    None, too, when there are photos elsewhere in the folder: then they are meant.
+    """
     if (source / "transforms.json").exists():
         return None
     found = [path for pattern in ("*/transforms.json", "*/*/transforms.json") for path in sorted(source.glob(pattern))]
     found = [path for path in found if not path.relative_to(source).parts[0].startswith((".", "__MACOSX"))]
-    return found[0] if len(found) == 1 and found[0].is_file() else None
+    if len(found) != 1 or not found[0].is_file():
+        return None
+    inside = f"{found[0].parent.relative_to(source).as_posix()}/"
+    return found[0] if all(name.startswith(inside) for name in list_photos(source)) else None
 
 
 def read(found: Path, source: Path, progress: Progress = silent) -> Capture:
