@@ -7,6 +7,7 @@ from sfumato.core.errors import InputError
 __all__ = ["parse_bytes", "say_bytes"]
 
 _PREFIXES = "KMGT"
+_LARGEST = 10**18  # bytes; a million TB
 _UNITS = {"": 1, "B": 1}
 _UNITS |= {f"{prefix}{ending}": 1000 ** (i + 1) for i, prefix in enumerate(_PREFIXES) for ending in ("", "B")}
 _UNITS |= {f"{prefix}{ending}": 1024 ** (i + 1) for i, prefix in enumerate(_PREFIXES) for ending in ("I", "IB")}
@@ -15,15 +16,18 @@ _UNITS |= {f"{prefix}{ending}": 1024 ** (i + 1) for i, prefix in enumerate(_PREF
 def parse_bytes(text: str) -> int:
     """The number of bytes in "4GB", "1.5 GiB", "800M" or "123456": GB is 10^9, GiB 2^30; case is nothing.
 
-    Raises InputError when it is no such thing, or no byte at all.
+    Raises InputError when it is no such thing, no byte at all, or more than any machine has.
     """
     match = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*([a-zA-Z]*)\s*", text, re.ASCII)
     if match is None or match[2].upper() not in _UNITS:
         raise InputError(f"an amount of memory must be a number with a unit, such as 4GB or 1.5GiB; got {text!r}")
-    amount = int(float(match[1]) * _UNITS[match[2].upper()])
+    amount = float(match[1]) * _UNITS[match[2].upper()]  # infinite when there are hundreds of digits
+    if amount >= _LARGEST:
+        said = text if len(text) <= 30 else f"{text[:20]}... ({len(text)} characters)"
+        raise InputError(f"an amount of memory must be below a million TB; got {said!r}")
     if amount < 1:
         raise InputError(f"an amount of memory must be at least one byte; got {text!r}")
-    return amount
+    return int(amount)
 
 
 def say_bytes(amount: float) -> str:

@@ -27,6 +27,17 @@ def test_nothing_is_too_little(text: str) -> None:
         parse_bytes(text)
 
 
+@pytest.mark.parametrize("text", ["9" * 310, "9" * 5000 + "GB", "1" + "0" * 300 + ".5 TiB", "1000000TB"])
+def test_more_than_there_can_be_is_refused_in_a_sentence(text: str) -> None:
+    with pytest.raises(InputError, match="must be below a million TB; got") as error:
+        parse_bytes(text)
+    assert len(str(error.value)) < 120
+
+
+def test_much_is_an_amount() -> None:
+    assert parse_bytes("999999TB") == 999_999 * 10**12
+
+
 def test_saying() -> None:
     assert [say_bytes(n) for n in (0, 959.7e6, 999.4e6, 999.9e6, 12.345e9)] == [
         "0 MB", "960 MB", "999 MB", "1.00 GB", "12.35 GB",
