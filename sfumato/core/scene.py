@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,10 +11,32 @@ from sfumato.core.camera import Camera
 from sfumato.core.check import check_shape
 from sfumato.core.errors import InputError
 
-__all__ = ["EMPTY", "IGNORED", "SHOWN", "Picture", "Points", "Scene", "View", "hold_out"]
+__all__ = ["EMPTY", "IGNORED", "SHOWN", "Picture", "Points", "Scene", "Size", "View", "hold_out"]
 
 # what a mask says of a pixel: what the photo shows counts; it says nothing; nothing is there, so alpha must be 0
 SHOWN, IGNORED, EMPTY = 255, 0, 128
+
+
+class Size(NamedTuple):
+    """What a picture takes in memory."""
+
+    width: int  # pixels
+    height: int
+    has_mask: bool = False  # or may have one, where nobody knows yet
+
+    @property
+    def pixels(self) -> int:
+        """How many there are."""
+        return self.width * self.height
+
+    @property
+    def bytes(self) -> int:
+        """Of the colors, and of the mask."""
+        return (4 if self.has_mask else 3) * self.pixels
+
+    def smaller(self, times: float) -> "Size":
+        """So many times less wide and high, and at least a pixel."""
+        return Size(max(1, round(self.width / times)), max(1, round(self.height / times)), self.has_mask)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +62,7 @@ class View:
     camera: Camera
     photo: Tensor | Picture | Callable[[], Picture]  # (H, W, 3) uint8; a function when it is decoded again each time
     split: Literal["train", "test"] = "train"
+    may_be_masked: bool = True  # of a photo that is decoded again each time: False where it surely has no mask
 
     def __post_init__(self) -> None:
         if not callable(self.photo):
@@ -50,6 +73,15 @@ class View:
         if isinstance(self.photo, Tensor):
             return Picture(self.photo)
         return self.photo if isinstance(self.photo, Picture) else self._check(self.photo())
+
+    @property
+    def size(self) -> Size:
+        """What the picture takes, without decoding it."""
+        if isinstance(self.photo, Tensor):
+            has_mask = False
+        else:
+            has_mask = self.photo.mask is not None if isinstance(self.photo, Picture) else self.may_be_masked
+        return Size(self.camera.width, self.camera.height, has_mask)
 
     @property
     def image(self) -> Tensor:

@@ -1,11 +1,14 @@
 """Scene: who is held out, how large the scene is, what a view must hold."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import torch
 
 from sfumato.core.camera import Camera
 from sfumato.core.errors import InputError, ShapeError
-from sfumato.core.scene import Points, Scene, View, hold_out
+from sfumato.core.scene import SHOWN, Picture, Points, Scene, Size, View, hold_out
 
 
 def view(name: str, x: float = 0.0, split: str = "train") -> View:
@@ -66,3 +69,19 @@ def test_points_check_their_colors() -> None:
     with pytest.raises(ShapeError, match=r"^rgb must be \(M, 3\) with M=2; got \(1, 3\)$"):
         Points(torch.zeros(2, 3), torch.zeros(1, 3, dtype=torch.uint8))
     assert len(points((1, 2, 3))) == 1
+
+
+def test_size_of_a_view() -> None:
+    plain = view("a")
+    assert plain.size == Size(4, 3) == (4, 3, False)
+    shown, decoded = Picture(plain.image), Picture(plain.image, torch.full((3, 4), SHOWN, dtype=torch.uint8))
+    assert [replace(plain, photo=picture).size.has_mask for picture in (shown, decoded)] == [False, True]
+    never: Any = lambda: pytest.fail("was decoded")  # noqa: E731
+    assert replace(plain, photo=never).size == (4, 3, True)
+    assert replace(plain, photo=never, may_be_masked=False).size == (4, 3, False)
+
+
+def test_bytes_of_a_size() -> None:
+    assert (Size(4, 3).bytes, Size(4, 3, True).bytes, Size(4, 3, True).pixels) == (36, 48, 12)
+    assert Size(1000, 7, True).smaller(3) == (333, 2, True)
+    assert Size(1000, 7).smaller(100) == (10, 1, False)
