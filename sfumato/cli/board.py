@@ -30,9 +30,12 @@ def _writer_class() -> Any:
 class Board:
     """Event files in a folder, or nothing without a folder; use it in a with statement."""
 
-    def __init__(self, folder: Path | None) -> None:
-        """Raises InputError when TensorBoard is not installed."""
-        self._writer: Any = None if folder is None else _writer_class()(str(folder))
+    def __init__(self, folder: Path | None, after: int = 0) -> None:
+        """after: the step that is gone on from; later ones of the run before are hidden.
+
+        Raises InputError when TensorBoard is not installed.
+        """
+        self._writer: Any = None if folder is None else _writer_class()(str(folder), purge_step=after + 1)
 
     def __enter__(self) -> "Board":
         return self

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from sfumato.core.errors import InputError
 from sfumato.core.units import parse_bytes, say_bytes
 from sfumato.kernels.backends import load
 
@@ -24,9 +25,16 @@ class Budget:
     """The bytes that a run may hold, first asked before photos are decoded, then when the steps are known."""
 
     def __init__(
-        self, asked: str | None, config: "TrainConfig", backend: str, downscale: float = 1.0, at_least: int = 0
+        self,
+        asked: str | None,
+        config: "TrainConfig",
+        backend: str,
+        downscale: float = 1.0,
+        at_least: int = 0,
+        resumed: bool = False,
     ) -> None:
-        """asked: as in --memory; None: most of what is free. at_least: Gaussians there are before training.
+        """asked: as in --memory; None: most of what is free. at_least: Gaussians there are before training. resumed:
+        the photos' size was settled by the run that is gone on with.
 
         Raises InputError when it is no amount of memory.
         """
@@ -34,6 +42,7 @@ class Budget:
 
         self.bytes = parse_bytes(asked) if asked else default_budget()
         self._config, self._backend, self._downscale, self._at_least = config, backend, downscale, at_least
+        self._resumed = resumed
         self._demand: Demand | None = None
         self.fitted: Fitted | None = None
 
@@ -49,6 +58,8 @@ class Budget:
         if not getattr(load(self._backend), "is_prepared", lambda: True)():
             demand = replace(demand, taken=demand.taken + COMPILING)
         fitted = fit(demand, self.bytes)
+        if self._resumed and fitted.smaller > 1:
+            raise self.too_small("photos of this size")
         _say(fitted.said)
         self._demand = fitted.demand
         return float(fitted.smaller), fitted.keep_in_views
@@ -66,6 +77,13 @@ class Budget:
         _say(self.fitted.said)
         self._show()
         return replace(config, max_gaussians=self.fitted.demand.gaussians, most_pairs=self.fitted.most_pairs)
+
+    def too_small(self, what: str) -> InputError:
+        """The sentence for a run that cannot be gone on with, since its numbers are settled."""
+        return InputError(
+            f"going on with this run takes {what}, which do not fit into {say_bytes(self.bytes)} of memory; close "
+            "other programs, or raise --memory"
+        )
 
     @property
     def keep(self) -> int | None:
@@ -88,8 +106,8 @@ class Budget:
         Console(stderr=True, highlight=False).print(table)
 
 
-def _sizes(scene: "Scene", split: str) -> list[tuple[int, int]]:
-    return [(view.camera.width, view.camera.height) for view in scene.views if view.split == split]
+def _sizes(scene: "Scene", split: str) -> "list[Size]":
+    return [view.size for view in scene.views if view.split == split]
 
 
 def _say(sentences: Sequence[str]) -> None:

@@ -45,6 +45,7 @@ def main(words: Sequence[str]) -> int:
     flags = parse(Demo, words)
     if not flags.seconds > 0:
         raise InputError(f"--seconds must be above 0; got {flags.seconds:g}")
+    from sfumato.cli.keeper import Saving
     from sfumato.cli.output import RUN, check_output
     from sfumato.cli.run import load, train_and_report
     from sfumato.train import TrainConfig
@@ -57,7 +58,8 @@ def main(words: Sequence[str]) -> int:
     clock.stop("cameras", None)
     config = TrainConfig.make(seed=flags.seed)
     asked = {key: value for key, value in asdict(flags).items() if key != "force"}
-    done = train_and_report(scene, flags.output, config, flags.backend, flags.seconds, asked)
+    nothing = Saving(seconds=0)  # a demo is not gone on with
+    done = train_and_report(scene, flags.output, config, flags.backend, flags.seconds, asked, nothing)
     clock.stop("splat and scores", flags.output / "splat.ply")
     if done.interrupted:
         return 130

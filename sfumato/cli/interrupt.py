@@ -8,10 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-__all__ = ["Request", "gentle", "terminable"]
+__all__ = ["Request", "Stopped", "gentle", "terminable"]
 
 AGAIN = 0.05  # seconds after which a signal that came during an import is looked at again
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stopped(KeyboardInterrupt):
+    """A request to stop was answered, where everything is in order."""
 
 
 class Request:
@@ -21,9 +25,9 @@ class Request:
         self.made = False
 
     def check(self) -> None:
-        """Raise KeyboardInterrupt when they did: called where everything is in order."""
+        """Raise Stopped when they did: called where everything is in order."""
         if self.made:
-            raise KeyboardInterrupt
+            raise Stopped
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self.made:

@@ -28,6 +28,7 @@ class Keeper:
         self._checkpoints, self._config, self._scene, self._saving, self._say = checkpoints, config, scene, saving, say
         self._last = perf_counter()
         self._warned = False
+        self.saved: int | None = None  # the step of the last checkpoint that was written
 
     def wants(self, progressed: "Progressed") -> bool:
         """True when it is time, and after the last step, so that training can be extended."""
@@ -42,6 +43,7 @@ class Keeper:
             return
         try:
             self._checkpoints.save(progressed.state(), self._config, self._scene)
+            self.saved = progressed.step
         except OSError as error:
             if not self._warned:
                 folder = self._checkpoints.folder

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -11,15 +10,27 @@ from pathlib import Path
 
 from sfumato.core.errors import InputError
 from sfumato.core.files import sweep
+from sfumato.core.limits import free_disk
 from sfumato.core.units import say_bytes
 
-__all__ = ["CHECKPOINTS", "REPORT", "RUN", "check_output", "check_room", "check_writable", "clear", "locked"]
+__all__ = [
+    "CHECKPOINTS",
+    "REPORT",
+    "RUN",
+    "check_output",
+    "check_room",
+    "check_writable",
+    "clear",
+    "locked",
+    "taken_disk",
+]
 
 CHECKPOINTS = "checkpoints"
 REPORT = ("report.json", "report.md", "compare")
 RUN = ("splat.ply", *REPORT, "log.jsonl", "config.json", CHECKPOINTS)
 SPARE = 200 * 10**6  # bytes on the disk, besides splat and checkpoints, for pictures and the log
 _LOCK = ".lock"
+_HELD: set[str] = set()  # folders that this process has locked
 _OWN = {"compare": ("*.png",), CHECKPOINTS: ("step-*.safetensors", "step-*.json")}
 
 
@@ -56,13 +67,17 @@ def check_writable(place: Path) -> None:
 
 def check_room(folder: Path, needed: int) -> None:
     """Refuse a disk without room for `needed` bytes and what pictures take. Raises InputError in one sentence."""
-    parent = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    free = shutil.disk_usage(parent).free
+    free = free_disk(folder)
     if free < needed + SPARE:
         raise InputError(
             f"{folder} has {say_bytes(free)} free on its disk, and {say_bytes(needed + SPARE)} are needed; make room "
             "or choose another place"
         )
+
+
+def taken_disk(folder: Path) -> int:
+    """Bytes of the files in a folder; 0 when it is not there."""
+    return sum(path.stat().st_size for path in folder.glob("*") if path.is_file())
 
 
 def clear(folder: Path, files: Sequence[str] = RUN) -> None:
@@ -85,8 +100,13 @@ def clear(folder: Path, files: Sequence[str] = RUN) -> None:
 def locked(folder: Path) -> Iterator[None]:
     """Inside, no other process can lock the folder; a killed process leaves it free.
 
-    A folder that had to be made, and is left empty, is removed again. Raises InputError when another process has it.
+    A folder that had to be made, and is left empty, is removed again. Inside of itself it does nothing. Raises
+    InputError when another process has the folder.
     """
+    name = str(folder.resolve())
+    if name in _HELD:
+        yield
+        return
     made = [place for place in (folder, *folder.parents) if not place.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / _LOCK
@@ -95,9 +115,11 @@ def locked(folder: Path) -> Iterator[None]:
             _lock(file.fileno())
         except OSError:
             raise InputError(f"{folder} is in use by another run; wait for it, or choose another folder") from None
+        _HELD.add(name)
         try:
             yield
         finally:
+            _HELD.discard(name)
             with suppress(OSError):  # Windows does not remove what is open; there the empty file stays
                 path.unlink()
                 for place in made:

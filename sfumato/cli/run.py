@@ -13,17 +13,16 @@ from torch import Tensor
 from sfumato import formats
 from sfumato.cli.board import Board
 from sfumato.cli.console import Stages, TrainingLine, duration
-from sfumato.cli.interrupt import gentle
+from sfumato.cli.interrupt import Stopped, gentle
 from sfumato.cli.journal import Journal
 from sfumato.cli.keeper import Keeper, Saving
-from sfumato.cli.output import CHECKPOINTS, REPORT, check_room, clear, locked
+from sfumato.cli.output import CHECKPOINTS, REPORT, check_room, clear, locked, taken_disk
 from sfumato.cli.resume import write_run
-from sfumato.core.errors import InputError
+from sfumato.core.errors import InputError, SfumatoError
 from sfumato.core.files import sweep
 from sfumato.core.gaussians import Gaussians
 from sfumato.core.progress import Progress
 from sfumato.core.scene import Scene, View
-from sfumato.core.units import say_bytes
 from sfumato.evaluate import Evaluation, ViewScore, evaluate, write_report
 from sfumato.evaluate.compare import picture_name, write_comparison
 from sfumato.evaluate.report import protocol_of
@@ -137,12 +136,14 @@ def train_and_report(
     start: "Gaussians | TrainingState | None" = None,
     budget: "Budget | None" = None,
     board: Path | None = None,
+    resumed: bool = False,
 ) -> Trained:
     """Train, save the splat, score it on the held-out photos, and write everything to `folder`.
 
     seconds: fix the number of steps so that training takes so long. asked: the command line, for config.json. saving:
     when checkpoints are written. start: see `train`; what the folder holds of an earlier run is removed first, but
     not when that run is gone on with, from its state. budget: of memory. board: folder for TensorBoard's files.
+    resumed: the config is that of the run that is gone on with, and fits or is refused.
     An interruption saves a checkpoint and the splat so far, without scores. Raises KeyboardInterrupt when interrupted
     before there is anything to save, InputError when there is no room on the disk or in memory, or another run uses
     the folder.
@@ -152,7 +153,6 @@ def train_and_report(
     saving = saving or Saving()
     with locked(folder):
         prepare(backend)
-        going_on = isinstance(start, TrainingState)
         began = perf_counter()
         if seconds is not None:
             refined = start if isinstance(start, Gaussians) else None
@@ -161,11 +161,11 @@ def train_and_report(
         planning = perf_counter() - began
         config = config.fixed(scene)
         if budget is not None:
-            config = _within(budget, scene, config, going_on)
-        check_room(folder, _disk(config, scene, saving))
+            config = _within(budget, scene, config, resumed)
+        check_room(folder, _disk(config, scene, saving) - taken_disk(folder / CHECKPOINTS))
         if isinstance(start, Gaussians):
             check_start(scene, config, start)
-        if not going_on:  # only now: whatever was refused has not cost the earlier run
+        if not isinstance(start, TrainingState):  # only now: whatever was refused has not cost the earlier run
             clear(folder)
         sweep(folder)
         sweep(folder / CHECKPOINTS)
@@ -193,22 +193,22 @@ def train_and_report(
             except KeyboardInterrupt:
                 say(f"{folder / 'splat.ply'} is written, but not scored; `sfumato eval` scores it")
                 raise
+            except (SfumatoError, OSError) as error:  # the splat is worth more than its scores
+                write_report(folder, None, training, protocol_of(scene, RenderSettings(near=scene.near), backend))
+                say(f"{folder / 'splat.ply'} is written, but could not be scored: {error}")
         say(f"{len(gaussians):,} Gaussians in {duration(last.seconds)} of training, written to {folder / 'splat.ply'}")
-        if interrupted and saving.seconds:
+        if interrupted and keeper.saved == last.step:
             say(f"stopped after step {last.step} of {last.steps}; the same command with --resume goes on from there")
     return Trained(gaussians, evaluation, folder, last.seconds, interrupted)
 
 
-def _within(budget: "Budget", scene: Scene, config: "TrainConfig", going_on: bool) -> "TrainConfig":
+def _within(budget: "Budget", scene: Scene, config: "TrainConfig", resumed: bool) -> "TrainConfig":
     """The config with what fits into memory; a run that is gone on with keeps its own, or is refused."""
     fitted = budget.fit_training(scene, config)
-    if not going_on:
+    if not resumed:
         return fitted
     if fitted.gaussians_for(scene) < config.gaussians_for(scene):
-        raise InputError(
-            f"going on with this run takes up to {config.gaussians_for(scene):,} Gaussians, which do not fit into "
-            f"{say_bytes(budget.bytes)} of memory; close other programs, or raise --memory"
-        )
+        raise budget.too_small(f"up to {config.gaussians_for(scene):,} Gaussians")
     return config
 
 
@@ -281,7 +281,7 @@ def _train(
         gentle() as request,
         TrainingLine() as line,
         Journal(folder / "log.jsonl", earlier.total if earlier else 0) as journal,
-        Board(board) as tensorboard,
+        Board(board, earlier.total if earlier else 0) as tensorboard,
     ):
 
         def on_step(progressed: "Progressed") -> None:
@@ -299,7 +299,7 @@ def _train(
 
         try:
             gaussians = train(scene, config, backend, on_step, start, budget.keep if budget else None)
-        except KeyboardInterrupt:
+        except Stopped:  # anything else is in a hurry
             if last is None:
                 raise
             stopped = last.gaussians.detach()

@@ -80,19 +80,24 @@ def main(words: Sequence[str]) -> int:
     """Run the verb; returns the exit code."""
     flags = parse(Train, words)
     _check(flags)
+    from sfumato.cli.output import check_output, locked
+
+    check_output(flags.output, flags.force or flags.resume or flags.extend is not None, flags.input)
+    with locked(flags.output):  # from now on: what is read of an earlier run must still be so when it is gone on with
+        return _run(flags)
+
+
+def _run(flags: Train) -> int:
     from sfumato import formats
     from sfumato.cli.board import check_board
     from sfumato.cli.budget import Budget
     from sfumato.cli.keeper import Saving
-    from sfumato.cli.output import check_output
     from sfumato.cli.resume import read_run
     from sfumato.cli.run import Reading, in_frame_of, load, train_and_report
     from sfumato.cli.splat import read_splat
     from sfumato.train import TrainConfig
 
-    going_on = flags.resume or flags.extend is not None
-    check_output(flags.output, flags.force or going_on, flags.input)
-    earlier = read_run(flags.output) if going_on else None
+    earlier = read_run(flags.output) if flags.resume or flags.extend is not None else None
     if earlier:
         flags = _as_before(flags, earlier)
     config = TrainConfig.make(flags.strategy, flags.quality, flags.steps, flags.max_gaussians, flags.seed)
@@ -102,7 +107,8 @@ def main(words: Sequence[str]) -> int:
         refined = read_splat(flags.init)  # before the photos: it is sooner said what is wrong
     if flags.tensorboard:
         check_board(flags.tensorboard)
-    budget = Budget(flags.memory, config, flags.backend, flags.downscale, len(refined) if refined else 0)
+    at_least = len(refined) if refined else 0
+    budget = Budget(flags.memory, config, flags.backend, flags.downscale, at_least, earlier is not None)
     reading = Reading(flags.downscale, flags.holdout, flags.masks, flags.invert_masks, flags.frames)
     scene = load(flags.input, reading, budget.fit_photos)
     start: Any = None
@@ -118,7 +124,17 @@ def main(words: Sequence[str]) -> int:
     asked[_USED] = scene.protocol.get("downscale", flags.downscale)  # memory may have asked for more
     saving = Saving(flags.checkpoint_seconds, flags.checkpoint_steps)
     done = train_and_report(
-        scene, flags.output, config, flags.backend, seconds, asked, saving, start, budget, flags.tensorboard
+        scene,
+        flags.output,
+        config,
+        flags.backend,
+        seconds,
+        asked,
+        saving,
+        start,
+        budget,
+        flags.tensorboard,
+        resumed=earlier is not None,
     )
     return 130 if done.interrupted else 0
 

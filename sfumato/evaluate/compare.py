@@ -15,6 +15,7 @@ from sfumato.render.colormap import colorize
 __all__ = ["FULL_ERROR", "compare", "picture_name", "write_comparison"]
 
 FULL_ERROR = 0.2  # root mean square over colors, of [0, 1]; larger errors are shown as this
+LONGEST = 60  # letters of a picture's name, each of up to four bytes: systems allow 255 in all
 LARGEST = 960  # pixels, the longer side of a panel
 SMALLEST = 300  # pixels; smaller photos are enlarged, pixel by pixel
 GAP = 12
@@ -28,7 +29,8 @@ HATCH = 10  # pixels from line to line
 def picture_name(view: str) -> str:
     """The file name for a view's picture: folders in the view's name become part of it."""
     path = PurePosixPath(view.replace("\\", "/"))
-    return "-".join(part for part in path.with_suffix("").parts if part not in ("/", "..", ".")) + ".png"
+    name = "-".join(part for part in path.with_suffix("").parts if part not in ("/", "..", "."))
+    return name[-LONGEST:] + ".png"
 
 
 def write_comparison(path: Path, view: View, image: Tensor, score: ViewScore) -> None:

@@ -3,9 +3,10 @@
 import errno
 import hashlib
 import json
+import re
+import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sfumato.core.errors import InputError, SfumatoWarning
-from sfumato.core.files import replacing_path, sweep, write_text
+from sfumato.core.files import replacing_path, write_text
 from sfumato.core.gaussians import Gaussians
 from sfumato.core.scene import Scene
 from sfumato.kernels.stages import Moments
@@ -27,6 +28,7 @@ __all__ = ["KEPT", "Checkpoint", "Checkpoints", "scene_digest"]
 KEPT = 2  # the newest may be damaged by what stopped the run
 FORMAT = 1
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+WINDOWS_NO_ROOM = (39, 112)  # ERROR_HANDLE_DISK_FULL, ERROR_DISK_FULL
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,13 +87,6 @@ class Checkpoints:
             raise InputError(f"{'; '.join(problems)}; no whole checkpoint is left, so start again with --force")
         return None
 
-    def clear(self) -> None:
-        """Remove all checkpoints, and what an interrupted write left."""
-        self._remove(self._steps())
-        sweep(self.folder)
-        with suppress(OSError):  # not there, or it holds something else
-            self.folder.rmdir()
-
     def _steps(self) -> list[int]:
         """Of the checkpoints that may be complete, ascending."""
         names = (path.stem.removeprefix("step-") for path in self.folder.glob("step-*.json"))
@@ -117,8 +112,10 @@ class Checkpoints:
             try:
                 save_file(dict(_tensors(state)), beside)
             except SafetensorError as error:  # it wraps the system's error, number included, in words
-                full = "No space left" in str(error) or "os error 28" in str(error)
-                raise OSError(errno.ENOSPC if full else errno.EIO, str(error), str(path)) from None
+                number = re.search(r"os error (\d+)", str(error))
+                code = int(number[1]) if number else errno.EIO
+                code = errno.ENOSPC if sys.platform == "win32" and code in WINDOWS_NO_ROOM else code
+                raise OSError(code, str(error), str(path)) from None
             sha = _sha256(beside)
         about = {
             "format": FORMAT,

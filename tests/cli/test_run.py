@@ -13,11 +13,12 @@ import torch
 
 from sfumato import formats
 from sfumato.cli import run
+from sfumato.cli.interrupt import Stopped
 from sfumato.cli.output import REPORT, RUN, check_output, clear
 from sfumato.cli.run import score, train_and_report
 from sfumato.core.errors import InputError
 from sfumato.core.gaussians import Gaussians
-from sfumato.core.scene import Scene
+from sfumato.core.scene import IGNORED, Picture, Scene
 from sfumato.train import TrainConfig
 
 Toy = Callable[..., Scene]
@@ -179,7 +180,7 @@ def test_nonfinite_gaussians_are_not_saved(
         on_step(
             Progressed(1, 6, float("nan"), torch.zeros(2, 2, 3), torch.zeros(2, 2, 3, dtype=torch.uint8), rows, 0.1)
         )
-        raise KeyboardInterrupt
+        raise Stopped
 
     monkeypatch.setattr("sfumato.train.train", broken)
     monkeypatch.setattr(sys.modules["sfumato.train"], "train", broken)
@@ -211,3 +212,16 @@ def test_views_whose_names_differ_little_get_a_picture_each(tmp_path: Path, toy:
     page = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "[a/1.png](compare/a-1.png)" in page
     assert "[a-1.jpg](compare/a-1-1.png)" in page
+
+
+def test_a_splat_outlives_scores_that_cannot_be_had(
+    tmp_path: Path, toy: Toy, config: TrainConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene = toy()
+    nothing = Picture(scene.test[0].image, torch.full(scene.test[0].image.shape[:2], IGNORED, dtype=torch.uint8))
+    views = [*scene.train, *(replace(view, photo=nothing) for view in scene.test)]
+    done = train_and_report(replace(scene, views=views), tmp_path, config, "reference")
+    assert done.evaluation is None
+    assert "is written, but could not be scored: " in capsys.readouterr().err
+    assert (tmp_path / "splat.ply").exists()
+    assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["test"]["psnr"] is None

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 __all__ = ["is_turned"]
 
-Matches = tuple[NDArray[np.float64], NDArray[np.float64]]  # (M, 2) and (M, 2), in lengths of the photo's longer side
+_Matches = tuple[NDArray[np.float64], NDArray[np.float64]]  # (M, 2) and (M, 2), in lengths of the photo's longer side
 
 BENT = 0.004  # median distance that a turned camera's homography may leave: noise, and the lens's distortion
 WARPED = 0.06  # how far from a rotation it may be; a photo of a plane after a step of 3 % of its distance is as far
@@ -16,7 +16,7 @@ FOCALS = np.geomspace(0.3, 4.0, 60)  # that are tried
 ENOUGH = 3  # pairs; one alone is seldom sure
 
 
-def is_turned(pairs: Sequence[Matches]) -> bool:
+def is_turned(pairs: Sequence[_Matches]) -> bool:
     """True when most pairs of photos are related as by turning a pinhole camera with one focal length.
 
     Points are relative to the middle of the photo. Such pairs are related by K R K^-1 (Hartley and Zisserman 2004,
