@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from sfumato.core.errors import InputError
-from sfumato.core.image import composite, planar, read_image, resize, to_uint8, write_image
+from sfumato.core.image import composite, opened, planar, read_image, resize, to_uint8, write_image
 
 
 def noise(*shape: int) -> torch.Tensor:
@@ -30,6 +30,22 @@ def test_jpeg_is_near(tmp_path: Path) -> None:
 def test_unknown_suffix_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"cannot write .*a\.xyz: no image format for \.xyz"):
         write_image(tmp_path / "a.xyz", noise(2, 2, 3))
+
+
+def test_a_jpeg_is_decoded_smaller(tmp_path: Path) -> None:
+    image = torch.linspace(0, 1, 64)[None, :, None].expand(48, 64, 3)
+    for name, size in (("a.jpg", (12, 16)), ("a.png", (48, 64))):
+        write_image(tmp_path / name, image)
+        smaller = read_image(tmp_path / name, shrink=4)
+        assert smaller.shape == (*size, 3)
+        assert smaller[0, 0, 0] < 10
+        assert smaller[0, -1, 0] > 245
+
+
+def test_a_reason_that_is_said_inside_stays(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png", noise(2, 2, 3))
+    with pytest.raises(InputError, match=r"^too dark$"), opened(tmp_path / "a.png"):
+        raise InputError("too dark")
 
 
 def test_transparency_is_kept(tmp_path: Path, seed: int) -> None:
