@@ -16,6 +16,7 @@ __all__ = [
     "free_disk",
     "release_memory",
     "taken_memory",
+    "threads_for",
     "usable_cores",
 ]
 
@@ -85,6 +86,11 @@ def available_memory(groups: Path = _GROUPS, membership: Path = _MEMBERSHIP) -> 
     if (room := _address_space()) is not None:
         rooms.append(room)
     return max(0, min(rooms))
+
+
+def threads_for(each: int, most: int = 8) -> int:
+    """How many threads may work at once when each takes that many bytes: at least 1, together half of what is free."""
+    return max(1, min(most, usable_cores(), available_memory() // 2 // max(1, each)))
 
 
 def free_disk(path: Path) -> int:

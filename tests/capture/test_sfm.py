@@ -52,8 +52,9 @@ def test_cameras_of_real_photos(
     assert captured.out == captured.err == ""  # the library's own log stays silent
 
     stages = list(dict.fromkeys(stage for stage, _, _ in told))
-    assert stages[:4] == ["checking photos", "finding features", "matching photos", "solving cameras"]
-    for stage, total in zip(stages[:4], (COUNT, COUNT, COUNT * (COUNT - 1) // 2, COUNT), strict=True):
+    wanted = ["reading headers", "checking photos", "finding features", "matching photos", "solving cameras"]
+    assert stages[:5] == wanted
+    for stage, total in zip(wanted, (COUNT, COUNT, COUNT, COUNT * (COUNT - 1) // 2, COUNT), strict=True):
         done = [(count, whole) for name, count, whole in told if name == stage]
         assert done == sorted(done)
         assert done[-1] == (total, total)

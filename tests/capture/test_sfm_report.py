@@ -1,16 +1,23 @@
 """What is said of photos without a camera: how sharp they are, the table, the contact sheet, the sentence."""
 
+import time
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageFilter
 
+from sfumato.capture import photos as capture_photos
+from sfumato.capture.sfm import survey
 from sfumato.capture.sfm.diagnosis import BLURRED, is_still, judge, verdict
 from sfumato.capture.sfm.evidence import Link
 from sfumato.capture.sfm.result import PhotoRecord, write_table
 from sfumato.capture.sfm.sheet import write_sheet
 from sfumato.capture.sfm.survey import Look, Refused, look_at_all, sharpness
+from sfumato.core import limits
+from sfumato.core.image import read_image
 
 
 def shapes(seed: int = 0, size: tuple[int, int] = (320, 240)) -> Image.Image:
@@ -59,6 +66,45 @@ def test_every_photo_is_looked_at(tmp_path: Path) -> None:
     assert looks[0].thumbnail.shape == (96, 128, 3)
     assert [one.name for one in refused] == ["c.jpg"]
     assert "not an image" in refused[0].why
+
+
+@pytest.mark.parametrize("blur", [0, 8, 24])
+@pytest.mark.parametrize("width", [2000, 4000, 5600])
+def test_large_jpegs_are_judged_from_a_part_of_their_pixels(tmp_path: Path, blur: int, width: int) -> None:
+    photo = shapes().resize((width, width * 3 // 4)).filter(ImageFilter.GaussianBlur(blur))
+    photo.save(tmp_path / "a.jpg", quality=90)
+    with patch.object(survey, "read_image", wraps=read_image) as decode:
+        ((one,), _) = look_at_all(tmp_path, ["a.jpg"], lambda *news: None)
+    assert decode.call_args.args[1] == {2000: 2, 4000: 2, 5600: 4}[width]
+    whole = sharpness(np.asarray(Image.open(tmp_path / "a.jpg")))
+    assert (one.sharpness, one.contrast) == pytest.approx(whole, abs=0.02)
+    assert one.size == (width, width * 3 // 4)
+
+
+@pytest.mark.parametrize(("photos_that_fit", "at_once"), [(2, 1), (6, 3), (100, 4)])
+def test_no_more_photos_are_decoded_at_once_than_memory_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photos_that_fit: int, at_once: int
+) -> None:
+    names = [f"{number}.png" for number in range(9)]
+    for name in names:
+        shapes().save(tmp_path / name)
+    decoding: list[int] = []
+    most = 0
+
+    def decode(path: Path, shrink: int) -> torch.Tensor:
+        nonlocal most
+        decoding.append(1)
+        most = max(most, len(decoding))
+        time.sleep(0.02)
+        decoding.pop()
+        return read_image(path, shrink)
+
+    monkeypatch.setattr(survey, "read_image", decode)
+    monkeypatch.setattr(limits, "available_memory", lambda: photos_that_fit * 320 * 240 * survey.BYTES)
+    for module in (limits, capture_photos):
+        monkeypatch.setattr(module, "usable_cores", lambda: 4)
+    assert len(look_at_all(tmp_path, names, lambda *news: None)[0]) == 9
+    assert most == at_once
 
 
 def test_judgement_of_each_photo() -> None:
