@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -14,9 +16,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from sfumato.capture.video import VIDEO_SUFFIXES, extract_frames, is_video
+from sfumato.capture.video import VIDEO_SUFFIXES, extract, extract_frames, is_video
+from sfumato.capture.video.film import Film
+from sfumato.capture.video.frame import rgb
 from sfumato.capture.video.tonemap import BT2020, HLG, P3, PQ, srgb_table
 from sfumato.capture.video.windows import Travel, choose, frame_count, sharpness
+from sfumato.core import limits
 from sfumato.core.errors import InputError, SfumatoWarning
 
 WIDTH, HEIGHT = 320, 180
@@ -483,6 +488,61 @@ def test_interruption_leaves_nothing(tmp_path: Path, stage: str, at: int) -> Non
         extract_frames(video, tmp_path / "f", None, stop)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pan.mp4"]
     assert len(extract_frames(video, tmp_path / "f")) >= 15
+
+
+def test_what_a_killed_run_left_is_swept(tmp_path: Path) -> None:
+    video = film(tmp_path / "pan.mp4", pan(np.arange(40) * 5))
+    yesterday = time.time() - 25 * 3600
+    kept = {".other.0123abcd.part", ".f2.0123abcd.part", ".f.a b.part", ".f.ffffffff.part"}
+    for name in {".f.0123abcd.part", *kept}:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "frame_00001.jpg").touch()
+        if name != ".f.ffffffff.part":  # of a run that may be alive
+            os.utime(tmp_path / name, (yesterday, yesterday))
+    extract_frames(video, tmp_path / "f")
+    assert {path.name for path in tmp_path.iterdir()} == {"pan.mp4", "f", *kept}
+
+
+@pytest.mark.parametrize(("frames_that_fit", "at_once"), [(2, 1), (4, 2), (100, 4)])
+def test_no_more_frames_are_held_than_memory_has_room_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frames_that_fit: int, at_once: int
+) -> None:
+    video = film(tmp_path / "pan.mp4", pan(np.arange(40) * 5))
+    with Image.open(tmp_path / "g" / extract_frames(video, tmp_path / "g")[0]) as one:
+        pixels = one.width * one.height
+    held: list[int] = []
+    most, save = 0, extract._save
+
+    def take(*words: Any) -> Pixels:
+        nonlocal most
+        held.append(1)
+        most = max(most, len(held))
+        return rgb(*words)
+
+    def slowly(*words: Any) -> tuple[int, int]:
+        time.sleep(0.02)
+        held.pop()
+        return save(*words)
+
+    monkeypatch.setattr(extract, "rgb", take)
+    monkeypatch.setattr(extract, "_save", slowly)
+    monkeypatch.setattr(limits, "usable_cores", lambda: 4)
+    monkeypatch.setattr(limits, "available_memory", lambda: frames_that_fit * extract.BYTES * pixels)
+    assert extract_frames(video, tmp_path / "f")
+    assert at_once < most <= 2 * at_once + 1  # half of them wait
+
+
+@pytest.mark.parametrize(("memory", "threads"), [(1, 1), (1 << 40, 12)])
+def test_decoders_of_large_videos_have_fewer_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory: int, threads: int
+) -> None:
+    video = film(tmp_path / "pan.mp4", pan(np.arange(4) * 5))
+    monkeypatch.setattr(limits, "usable_cores", lambda: 12)
+    monkeypatch.setattr(limits, "available_memory", lambda: memory)
+    opened = av.open(str(video))
+    with opened:
+        Film(video)._stream(opened)
+        assert opened.streams.video[0].codec_context.thread_count == threads
 
 
 def test_frames_of_a_run_that_was_faster_stay(tmp_path: Path) -> None:

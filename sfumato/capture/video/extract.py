@@ -1,8 +1,10 @@
 """A video in, its sharpest frames with enough parallax out, as upright JPEG photos in a folder."""
 
 import json
+import re
 import secrets
 import shutil
+import time
 import warnings
 from collections import deque
 from collections.abc import Iterator
@@ -22,7 +24,7 @@ from sfumato.capture.video.look import look, missing
 from sfumato.capture.video.windows import FINE, choose, frame_count
 from sfumato.core.errors import InputError, SfumatoWarning
 from sfumato.core.files import replacing, write_text
-from sfumato.core.limits import usable_cores
+from sfumato.core.limits import threads_for
 from sfumato.core.progress import Note, Progress, mute, silent
 
 __all__ = ["VIDEO_SUFFIXES", "extract_frames", "is_video"]
@@ -34,7 +36,9 @@ VIDEO_SUFFIXES = (
 FASTEST = 40  # frames a second that are looked at: of 60 or 240, every other or every sixth is enough
 QUALITY = 95  # of JPEG, without subsampling of color
 FEWEST = 3  # frames that structure from motion needs
+BYTES = 20  # a pixel of a picture that is being written: three that wait, and copies turned, for Pillow and in sRGB
 VERSION = 1  # changes whenever other frames would be chosen
+_STALE = 24 * 3600  # seconds after which a folder that is half written belongs to nobody
 _RECORD = "frames.json"
 _NAMES = "frame_*.jpg"
 _MOVE = "film while walking around the subject"
@@ -105,6 +109,7 @@ def _appearing(folder: Path, mark: str) -> Iterator[Path]:
     Unless another run was faster: then its frames, which are the same, stay, for it may be using them.
     """
     work = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part")
+    _sweep(folder)
     work.mkdir(parents=True)
     try:
         yield work
@@ -113,6 +118,15 @@ def _appearing(folder: Path, mark: str) -> Iterator[Path]:
             work.replace(folder)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed runs left of `folder` itself, half written; folders beside it may be anybody's."""
+    left = re.compile(rf"\.{re.escape(folder.name)}\.[0-9a-f]{{8}}\.part")
+    for part in folder.parent.iterdir() if folder.parent.is_dir() else ():
+        with suppress(OSError):
+            if left.fullmatch(part.name) and time.time() - part.stat().st_mtime > _STALE:
+                shutil.rmtree(part, ignore_errors=True)
 
 
 def _extract(video: Path, folder: Path, frames: int | None, progress: Progress) -> dict[str, Any]:
@@ -130,7 +144,7 @@ def _extract(video: Path, folder: Path, frames: int | None, progress: Progress) 
     count = frames or min(len(seen.places), max(FEWEST, frame_count(seen.travel[-1], seen.seconds)))
     chosen = choose(np.array(seen.travel), np.array(seen.sharp), count)
     told = list(missing(film, seen))
-    written = _write(film, [seen.places[i] for i in chosen], folder, progress)
+    written = _write(film, seen.size, [seen.places[i] for i in chosen], folder, progress)
     width, height = written.size
     turned = f", turned by {degrees(film.matrix)} degrees" if degrees(film.matrix) else ""
     listed = [
@@ -157,9 +171,9 @@ class _Written:
     names: dict[int, str] = field(default_factory=dict)  # place -> file name
 
 
-def _write(film: Film, places: list[int], folder: Path, progress: Progress) -> _Written:
-    """Decode again, and write the pictures at `places` (rising)."""
-    stage, workers = "writing frames", min(8, usable_cores())
+def _write(film: Film, size: tuple[int, int], places: list[int], folder: Path, progress: Progress) -> _Written:
+    """Decode again, and write the pictures at `places` (rising), as many at once as memory has room for."""
+    stage, workers = "writing frames", threads_for(round(BYTES * size[0] * size[1] * max(1.0, film.aspect)))
     written, wanted = _Written(), set(places)
     pending: deque[Future[tuple[int, int]]] = deque()
     progress(stage, 0, len(places))

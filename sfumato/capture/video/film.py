@@ -7,10 +7,11 @@ from typing import Any
 
 from sfumato.capture.video.frame import Matrix
 from sfumato.core.errors import InputError
-from sfumato.core.limits import usable_cores
+from sfumato.core.limits import threads_for
 
 __all__ = ["Film", "errors_of_av"]
 
+_BYTES = 6  # a pixel that is decoded ahead by each thread: 10 bits in two bytes, three of them with full color
 _COVER = 0x400  # of a stream's disposition: the picture on the sleeve of a record
 
 
@@ -61,7 +62,8 @@ class Film:
             kind = "holds sound only" if container.streams.audio else "holds no pictures"
             raise InputError(f"{self.video} {kind}; give a video")
         stream.thread_type = "AUTO"
-        stream.codec_context.thread_count = min(16, usable_cores())
+        codec = stream.codec_context
+        codec.thread_count = threads_for(_BYTES * (codec.width or 0) * (codec.height or 0), 16)
         with suppress(TypeError, ZeroDivisionError):
             self.rate = float(stream.average_rate or stream.guessed_rate) or 30.0
         if stream.duration and stream.time_base:
