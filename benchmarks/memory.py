@@ -2,24 +2,30 @@
 
 DATA is the folder with fox, fern and lego. Each line is a process of its own that loads the scene, trains until the
 cap of Gaussians has been reached and all photos have been seen at full size, and evaluates the held-out photos. The
-schedule is that of training, in fewer steps; --steps trains longer.
+schedule is that of training, in fewer steps; --steps trains longer. --masked gives each photo a mask that ignores a
+quarter of it.
 """
 
 import argparse
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 import sfumato
+from sfumato.capture.photos import list_photos
 from sfumato.core.limits import taken_memory
+from sfumato.core.scene import Size
 from sfumato.evaluate.machine import peak_memory
 from sfumato.kernels import backends
 from sfumato.train import TrainConfig, train
-from sfumato.train.memory import Demand, Fitted, Size, demand_of, fit, predict
+from sfumato.train.memory import Demand, Fitted, demand_of, fit, predict
 
 SCENES = ("fox", "fern", "lego")
 CAPS = (20_000, 50_000, 100_000)
@@ -61,7 +67,7 @@ def one(data: Path, cap: int, steps: int, backend: str, share: float | None) -> 
         demand = plan.fitted.demand
         config = replace(config, max_gaussians=demand.gaussians, most_pairs=plan.fitted.most_pairs)
     else:  # the official split of a dataset is known only now
-        sizes = [[(v.camera.width, v.camera.height) for v in views] for views in (scene.train, scene.test)]
+        sizes = [[view.size for view in views] for views in (scene.train, scene.test)]
         demand = replace(demand, train=tuple(sizes[0]), test=tuple(sizes[1]))
     loaded = taken_memory()
     trained = train(scene, config, backend, keep=demand.keep)
@@ -80,6 +86,21 @@ def one(data: Path, cap: int, steps: int, backend: str, share: float | None) -> 
     }
 
 
+def with_masks(data: Path, folder: Path) -> Path:
+    """A folder with links to what is in `data`, and a mask for each photo."""
+    for path in data.iterdir():
+        (folder / path.name).symlink_to(path.resolve(), target_is_directory=path.is_dir())
+    for name in list_photos(data):
+        with Image.open(data / name) as photo:
+            width, height = photo.size
+        mask = Image.new("L", (width, height), 255)
+        mask.paste(0, (0, 0, width, height // 4))
+        path = (folder / "masks" / name).with_suffix(".png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        mask.save(path)
+    return folder
+
+
 def measured(arguments: Sequence[str]) -> dict[str, Any]:
     """What `one` finds in a fresh process."""
     done = subprocess.run([sys.executable, __file__, *arguments], check=True, capture_output=True, text=True)
@@ -95,6 +116,7 @@ def main() -> None:
     parser.add_argument("--caps", nargs="+", type=int, default=list(CAPS))
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--budgets", nargs="*", type=float, default=list(BUDGETS), help="shares of what is predicted")
+    parser.add_argument("--masked", action="store_true", help="with a mask for each photo")
     parser.add_argument("--verbose", action="store_true", help="the parts too")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)  # this process measures itself with this cap
     parser.add_argument("--share", type=float, help=argparse.SUPPRESS)
@@ -104,8 +126,11 @@ def main() -> None:
         return
 
     def run(scene: str, cap: int, *more: str) -> dict[str, Any]:
-        place = str(options.data / scene)
-        return measured([place, "--one", str(cap), "--steps", str(options.steps), "--backend", options.backend, *more])
+        with tempfile.TemporaryDirectory() as folder:
+            place = options.data / scene
+            place = with_masks(place, Path(folder)) if options.masked else place
+            settings = ["--one", str(cap), "--steps", str(options.steps), "--backend", options.backend]
+            return measured([str(place), *settings, *more])
 
     print("| scene | cap | predicted MB | measured MB | measured / predicted |")
     print("|---|---|---|---|---|", flush=True)

@@ -15,15 +15,15 @@ from torch import Tensor
 from sfumato.capture.cache import fingerprint
 from sfumato.capture.masks import read_mask
 from sfumato.capture.photos import map_photos, read_header, report_broken
-from sfumato.capture.shot import Lens, Shot, same_shape
+from sfumato.capture.shot import Shot, same_shape
 from sfumato.capture.undistort import pinhole_of, undistort, undistort_mask
 from sfumato.core.errors import InputError, SfumatoWarning
 from sfumato.core.files import replacing
 from sfumato.core.image import RESIZE_FILTER, composite, planar, read_image, resize, resize_mask, to_uint8
 from sfumato.core.progress import Progress, silent
-from sfumato.core.scene import EMPTY, IGNORED, SHOWN, Picture, View
+from sfumato.core.scene import EMPTY, IGNORED, SHOWN, Picture, Size, View
 
-__all__ = ["Developer", "MaskMode", "pinholes"]
+__all__ = ["Developer", "MaskMode", "sizes_of"]
 
 MaskMode = Literal["ignore", "empty", "off"]
 _Color = tuple[float, float, float]
@@ -73,9 +73,9 @@ class Developer:
         """
         fitted = map_photos(_trying(_fit), shots, "looking at photos", progress)
         sound = [shot for shot in fitted if isinstance(shot, Shot)]
-        held = 3 * sum(width * height for width, height in (self._size(pinhole_of(shot.lens)) for shot in sound))
+        held = sum(_size_of(shot, self.downscale, self.masks).bytes for shot in sound)
         develop = partial(self.develop, held=self.keep is None or held <= self.keep)
-        threads = self._threads([shot.lens for shot in sound])
+        threads = self._threads(sound)
         developed = map_photos(_trying(develop), sound, "reading photos", progress, threads)
         report_broken([each for each in (*fitted, *developed) if isinstance(each, _BrokenError)], len(shots))
         if developed and len(self._unseen) == len(developed):
@@ -87,16 +87,15 @@ class Developer:
 
         The shot's lens must have the photo's size. Raises InputError when the photo cannot be read.
         """
-        lens = pinhole_of(shot.lens)
-        width, height = self._size(lens)
-        camera = shot.camera(lens).resized(width, height).to(torch.float32)
+        width, height, _ = _size_of(shot, self.downscale, self.masks)
+        camera = shot.camera(pinhole_of(shot.lens)).resized(width, height).to(torch.float32)
         decode = partial(self._expose, shot, width, height)
         if not shot.lens.is_pinhole or not (held or _is_quick(shot, width)):
             decode = partial(_recall_or, decode, self._place(shot), width, height)
         picture = decode()  # also when it is not held: broken photos are found now
         if picture.mask is not None:
             self._note(shot, picture.mask)
-        return View(shot.name, camera, picture if held else decode, shot.split or "train")
+        return View(shot.name, camera, picture if held else decode, shot.split or "train", picture.mask is not None)
 
     def _note(self, shot: Shot, mask: Tensor) -> None:
         if (mask == IGNORED).all():
@@ -115,14 +114,11 @@ class Developer:
             said.append(f"transparent pixels of {len(self._transparent)} photos are empty")
         return "; ".join(said) or "none"
 
-    def _threads(self, lenses: Sequence[Lens]) -> int:
-        """How many photos may be developed at once: those of the largest cameras need much memory each."""
-        largest = max((_COPIES * 3 * lens.width * lens.height for lens in lenses), default=1)
+    def _threads(self, shots: Sequence[Shot]) -> int:
+        """How many photos may be developed at once: the largest need much memory each."""
+        sizes = [Size(shot.lens.width, shot.lens.height, _may_be_masked(shot, self.masks)) for shot in shots]
+        largest = max((_COPIES * size.bytes for size in sizes), default=1)
         return 8 if self.keep is None else max(1, min(8, self.keep // largest))
-
-    def _size(self, lens: Lens) -> tuple[int, int]:
-        width, height = (max(1, round(side / self.downscale)) for side in (lens.width, lens.height))
-        return width, height
 
     def _expose(self, shot: Shot, width: int, height: int) -> Picture:
         try:
@@ -163,14 +159,24 @@ class Developer:
         return self.store / key[:2] / f"{key}.tif"
 
 
-def pinholes(shots: Sequence[Shot], progress: Progress = silent) -> list[Lens]:
-    """The lens of each shot once its photo is undistorted, for the size that the photo really has.
+def sizes_of(shots: Sequence[Shot], downscale: float, masks: MaskMode, progress: Progress = silent) -> list[Size]:
+    """What the picture of each shot will take, from its header; with a mask where it may get one.
 
-    Broken photos have the size that is listed. Raises InputError as `Developer.develop_all` does.
+    A broken photo has the size that is listed. Raises InputError as `Developer.develop_all` does.
     """
     fitted = map_photos(_trying(_fit), shots, "looking at photos", progress)
-    pairs = zip(fitted, shots, strict=True)
-    return [pinhole_of((shot if isinstance(shot, Shot) else listed).lens) for shot, listed in pairs]
+    found = [shot if isinstance(shot, Shot) else listed for shot, listed in zip(fitted, shots, strict=True)]
+    return [_size_of(shot, downscale, masks) for shot in found]
+
+
+def _size_of(shot: Shot, downscale: float, masks: MaskMode) -> Size:
+    """Of the developed picture. Blank places of undistorted photos, which are a mask too, are too rare to count."""
+    lens = pinhole_of(shot.lens)
+    return Size(lens.width, lens.height, _may_be_masked(shot, masks)).smaller(downscale)
+
+
+def _may_be_masked(shot: Shot, masks: MaskMode) -> bool:
+    return masks != "off" and (shot.mask is not None or shot.has_alpha)
 
 
 class _BrokenError(InputError):
@@ -178,7 +184,7 @@ class _BrokenError(InputError):
 
 
 def _fit(shot: Shot) -> Shot:
-    """The shot with its lens rescaled to the size that the photo really has."""
+    """The shot as its photo's header says: with its lens rescaled to the photo's size, and whether there is alpha."""
     try:
         header = read_header(shot.path)
     except InputError as error:
@@ -187,7 +193,7 @@ def _fit(shot: Shot) -> Shot:
     if not same_shape(size, (shot.lens.width, shot.lens.height)):
         wanted = f"{shot.lens.width} x {shot.lens.height}"
         raise InputError(f"{shot.path} is {size[0]} x {size[1]}, but its camera {wanted}; was it cropped or turned?")
-    return replace(shot, lens=shot.lens.resized(*size))
+    return replace(shot, lens=shot.lens.resized(*size), has_alpha=header.has_alpha)
 
 
 def _is_quick(shot: Shot, width: int) -> bool:

@@ -9,23 +9,22 @@ import numpy as np
 import torch
 
 from sfumato.capture.cache import cache_folder
-from sfumato.capture.develop import Developer, MaskMode, pinholes
+from sfumato.capture.develop import Developer, MaskMode, sizes_of
 from sfumato.capture.masks import with_masks
 from sfumato.capture.nerf_json import random_points
-from sfumato.capture.shot import Capture, Lens, Shot
+from sfumato.capture.shot import Capture, Shot
 from sfumato.capture.source import read_source
 from sfumato.core.errors import InputError
 from sfumato.core.image import RESIZE_FILTER
 from sfumato.core.limits import release_memory
 from sfumato.core.progress import Note, Progress, mute, silent
-from sfumato.core.scene import Scene, View, hold_out
+from sfumato.core.scene import Scene, Size, View, hold_out
 
 __all__ = ["Fit", "load_scene"]
 
 FAR = 100.0  # times the spread of the cameras; single precision then resolves 1e-5 of the spread
 _Color = tuple[float, float, float]
-_Sizes = Sequence[tuple[int, int]]  # width and height, pixels
-Fit = Callable[[_Sizes, _Sizes], tuple[float, int | None]]  # of training and testing -> further downscale, keep
+Fit = Callable[[Sequence[Size], Sequence[Size]], tuple[float, int | None]]  # train, test -> further downscale, keep
 
 
 def load_scene(
@@ -57,7 +56,7 @@ def load_scene(
     frames: how many to take of a video; None: as many as its motion asks for.
     keep: bytes of photos that the views may hold in memory; when all need more, they are decoded when asked for.
     fit: asked how many times smaller still photos must be, and what to keep of them, given the sizes of those to train
-        on and of those held out, before any photo is decoded.
+        on and of those held out, before any photo is decoded; what may have a mask counts as if it had.
     cache: where found cameras and undistorted photos are kept; the user's cache folder by default. Nothing is ever
         written to `source`.
     note: told in a sentence what is worth knowing, such as how many photos were registered.
@@ -82,7 +81,7 @@ def load_scene(
     if downscale > smallest:
         raise InputError(f"downscale must be at most {smallest}, which leaves photos one pixel; got {downscale:g}")
     if fit is not None:
-        times, keep = fit(*_sizes(shots, pinholes(shots, progress), downscale, holdout))
+        times, keep = fit(*_sizes(shots, sizes_of(shots, downscale, masks, progress), holdout))
         downscale *= times
     developer = Developer(downscale, color, store / "undistorted", masks, invert_masks, keep)
     views = developer.develop_all(shots, progress)
@@ -120,14 +119,13 @@ def _check(downscale: float, holdout: int, background: _Color | None) -> None:
         raise InputError(f"background must be three numbers in [0, 1]; got {background}")
 
 
-def _sizes(shots: Sequence[Shot], lenses: Sequence[Lens], downscale: float, holdout: int) -> tuple[_Sizes, _Sizes]:
+def _sizes(shots: Sequence[Shot], sizes: Sequence[Size], holdout: int) -> tuple[list[Size], list[Size]]:
     """Sizes of the photos that will be trained on, and of those held out."""
     official = any(shot.split == "test" for shot in shots)
-    train: list[tuple[int, int]] = []
-    test: list[tuple[int, int]] = []
-    by_name = sorted(zip(shots, lenses, strict=True), key=lambda item: item[0].name)
-    for index, (shot, lens) in enumerate(by_name):
-        size = (max(1, round(lens.width / downscale)), max(1, round(lens.height / downscale)))
+    train: list[Size] = []
+    test: list[Size] = []
+    by_name = sorted(zip(shots, sizes, strict=True), key=lambda item: item[0].name)
+    for index, (shot, size) in enumerate(by_name):
         held_out = shot.split == "test" if official else holdout > 0 and index % holdout == 0
         (test if held_out else train).append(size)
     return train, test

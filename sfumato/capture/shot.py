@@ -116,6 +116,7 @@ class Shot:
     viewmat: NDArray[np.float64]  # (4, 4) camera <- world, OpenCV axes
     split: Literal["train", "test"] | None = None  # None: nobody decided
     mask: Path | None = None  # a picture that says which pixels count
+    has_alpha: bool = False  # as far as somebody has looked
 
     def camera(self, lens: Lens) -> Camera:
         """The pinhole camera, in float64, of the photo once it shows what `lens`, a pinhole, would show."""

@@ -14,7 +14,7 @@ from sfumato.core import sh as harmonics
 from sfumato.core.camera import Camera
 from sfumato.core.errors import BackendError, InputError
 from sfumato.core.limits import available_memory, taken_memory, usable_cores
-from sfumato.core.scene import Picture, Points, Scene, View
+from sfumato.core.scene import Picture, Points, Scene, Size, View
 from sfumato.core.units import say_bytes
 from sfumato.kernels.stages import MOST_PAIRS, TILE
 from sfumato.train.config import TrainConfig
@@ -30,13 +30,13 @@ __all__ = [
     "demand_of",
     "fit",
     "fit_loaded",
+    "most_gaussians",
     "predict",
 ]
 
-Size = tuple[int, int]  # width and height, pixels
-
 USED = 0.8  # of the memory that is free: other programs grow too, and a prediction may be wrong by a quarter
 FEWEST_GAUSSIANS = 10_000  # fewer show little; before that, photos become smaller
+MOST_CONSIDERED = 100_000_000  # Gaussians; no training has more
 SMALLEST_SIDE = 64  # pixels; smaller photos show nothing
 LEFTOVER = 0.1  # of what comes and goes: memory that the allocator holds back in pieces too small for the next tensor
 READERS, READ_COPIES = 8, 3  # threads that load photos at most, and copies of a photo that each works on
@@ -49,15 +49,16 @@ class Costs:
     base: int  # Python, torch, kernels, the libraries that read photos and cameras, and what reading them left behind
     gaussian: int  # splats, their gradients, and what lies between them and the Gaussians
     pixel: int  # of a training step: the picture, its gradient, the windows of D-SSIM
+    pixel_masked: int  # more where the photo has a mask: what counts, as floats, and the picture without the rest
     pixel_scored: int  # of an evaluation: the picture, the photo as floats, their difference in double precision
     pair: int  # of a tile and a splat that touches it: both lists, and a row of gradients
 
 
 COSTS = {
     # splats 56 and their gradients 44, records 64, places in lists 40, what the strategy counts 12
-    "cpu": Costs(base=500_000_000, gaussian=216, pixel=77, pixel_scored=150, pair=70),
+    "cpu": Costs(base=500_000_000, gaussian=216, pixel=77, pixel_masked=32, pixel_scored=150, pair=70),
     # autograd holds every intermediate result: of each of a tile's 256 pixels for each pair
-    "reference": Costs(base=400_000_000, gaussian=3000, pixel=1300, pixel_scored=500, pair=14_000),
+    "reference": Costs(base=400_000_000, gaussian=3000, pixel=1300, pixel_masked=110, pixel_scored=500, pair=14_000),
 }
 
 # Pairs per Gaussian: a splat s pixels wide touches (1 + s / 16)^2 tiles on average. However many there are, splats
@@ -82,10 +83,7 @@ class Demand:
 
     def smaller(self, factor: int) -> "Demand":
         """The same with photos 1/factor as wide and high."""
-        train, test = (
-            tuple((max(1, round(w / factor)), max(1, round(h / factor))) for w, h in sizes)
-            for sizes in (self.train, self.test)
-        )
+        train, test = (tuple(size.smaller(factor) for size in sizes) for sizes in (self.train, self.test))
         return replace(self, train=train, test=test, downscale=self.downscale * factor)
 
 
@@ -152,7 +150,7 @@ def _sketch(sizes: Sequence[Size]) -> Scene:
     def nothing() -> Picture:
         raise AssertionError("nobody looks at these photos")
 
-    views = [View(str(i), Camera(torch.eye(4), torch.eye(3), *size), nothing) for i, size in enumerate(sizes)]
+    views = [View(str(i), Camera(torch.eye(4), torch.eye(3), *size[:2]), nothing) for i, size in enumerate(sizes)]
     return Scene(views, Points(torch.zeros(0, 3), torch.zeros(0, 3, dtype=torch.uint8)))
 
 
@@ -164,8 +162,9 @@ def predict(demand: Demand) -> Prediction:
     stored = 4 * (11 + 3 * harmonics.bases_of_degree(demand.sh_degree))  # bytes of a Gaussian's own numbers
     pixels = _largest(demand.train)
     pairs = _pairs(N, pixels)
-    scored, files = _largest(demand.test), _largest(demand.train + demand.test) * demand.downscale**2
-    loading = 3 * READ_COPIES * min(READERS, usable_cores()) * files  # before training: the rest is not there yet
+    learning = max((s.pixels * (costs.pixel + s.has_mask * costs.pixel_masked) for s in demand.train), default=0)
+    file = max((size.bytes for size in demand.train + demand.test), default=0) * demand.downscale**2
+    loading = READ_COPIES * min(READERS, usable_cores()) * file  # before training: the rest is not there yet
     parts = {
         "Python, torch, libraries": max(costs.base, demand.taken),
         "photos": _photos(demand),
@@ -173,7 +172,7 @@ def predict(demand: Demand) -> Prediction:
         "moments": 2 * stored * N,
         "gradients": costs.gaussian * N,
         "edits": 3 * stored * N,  # Gaussians and moments once more while rows move; checkpoints need no more
-        "pictures": round(max(costs.pixel * pixels, costs.pixel_scored * scored, loading)),
+        "pictures": round(max(learning, costs.pixel_scored * _largest(demand.test), loading)),
         "tile lists": costs.pair * pairs,
     }
     moving = sum(parts[name] for name in ("gradients", "edits", "pictures", "tile lists"))
@@ -182,7 +181,7 @@ def predict(demand: Demand) -> Prediction:
 
 def _largest(sizes: Sequence[Size]) -> int:
     """Pixels of the largest photo."""
-    return max((width * height for width, height in sizes), default=0)
+    return max((size.pixels for size in sizes), default=0)
 
 
 def _photos(demand: Demand) -> int:
@@ -191,9 +190,9 @@ def _photos(demand: Demand) -> int:
     Those in the scene are learned from as they are, but at half size there is a copy of them. Of those that are decoded
     again, `keep` bounds all that is held, but not what is under way.
     """
-    learned = 3 * sum(w * h for w, h in demand.train)
+    learned = sum(size.bytes for size in demand.train)
     if demand.in_views:
-        tested = 3 * sum(w * h for w, h in demand.test)
+        tested = sum(size.bytes for size in demand.test)
         return learned + tested + learned // 4
     needed = learned + _under_way(demand)
     return needed if demand.keep is None else min(needed, max(demand.keep, _under_way(demand)))
@@ -201,7 +200,7 @@ def _photos(demand: Demand) -> int:
 
 def _under_way(demand: Demand) -> int:
     """Bytes of the photos that are decoded ahead, and of those being decoded."""
-    return under_way(_largest(demand.train), demand.keep)
+    return under_way(demand.train, demand.keep)
 
 
 def _pairs(gaussians: int, pixels: int) -> int:
@@ -241,6 +240,16 @@ def fit_loaded(demand: Demand, budget: int) -> Fitted:
     raise _too_little(replace(demand, gaussians=min(demand.gaussians, FEWEST_GAUSSIANS)), "these photos", budget)
 
 
+def most_gaussians(demand: Demand, budget: int) -> int:
+    """The highest cap, in thousands, that fits beside the rest of a demand that fits; no less than it asks for."""
+
+    def fits(thousands: int) -> bool:
+        return predict(replace(demand, gaussians=1000 * thousands)).total <= budget
+
+    good = demand.gaussians // 1000
+    return max(demand.gaussians, 1000 * _last(fits, good, max(good, MOST_CONSIDERED // 1000)))
+
+
 def _too_little(least: Demand, photos: str, budget: int) -> InputError:
     return InputError(
         f"training must have at least {say_bytes(predict(least).total)} of memory here, with {least.gaussians:,}"
@@ -250,7 +259,7 @@ def _too_little(least: Demand, photos: str, budget: int) -> InputError:
 
 def _factors(demand: Demand) -> range:
     """How many times smaller photos may become."""
-    short = min((min(size) for size in demand.train), default=1)
+    short = min((min(size.width, size.height) for size in demand.train), default=1)
     return range(1, max(1, short // SMALLEST_SIDE) + 1)
 
 
@@ -320,6 +329,7 @@ def _sentences(asked: Demand, chosen: Demand, factor: int, budget: int) -> list[
     if chosen.gaussians < asked.gaussians:
         said.append(f"at most {chosen.gaussians:,} Gaussians instead of {asked.gaussians:,}, {within}")
     if factor > 1:
-        now, before = (" x ".join(map(str, max(sizes, key=math.prod))) for sizes in (chosen.train, asked.train))
-        said.append(f"photos of at most {now} pixels instead of {before}, {within}")
+        now, before = (max(sizes, key=lambda size: size.pixels) for sizes in (chosen.train, asked.train))
+        less = f"{now.width} x {now.height} pixels instead of {before.width} x {before.height}"
+        said.append(f"photos of at most {less}, {within}")
     return said

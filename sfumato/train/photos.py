@@ -1,6 +1,6 @@
 """Training views to the photo of each step: shuffled, small at first, decoded ahead where memory does not hold all."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +13,7 @@ from torch import Tensor
 from sfumato.core.camera import Camera
 from sfumato.core.image import planar, resize, resize_mask
 from sfumato.core.limits import usable_cores
-from sfumato.core.scene import EMPTY, IGNORED, View
+from sfumato.core.scene import EMPTY, IGNORED, SHOWN, Size, View
 
 __all__ = ["AHEAD", "Lesson", "Photos", "under_way"]
 
@@ -21,6 +21,7 @@ AHEAD = 4  # photos that are decoded before they are asked for
 # threads that decode (more would only take cores from training) and photos ahead: the first that fits into memory
 CREWS = ((2, AHEAD), (2, 2), (1, 2), (1, 1))
 BUSY = 10  # bytes per pixel of a photo that is being decoded: four in Pillow, three as a tensor, three laid out anew
+BUSY_MASKED = 12  # with a mask, there is one color more as a tensor, and the mask by itself
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,9 +59,10 @@ class Photos:
         self._bytes = 0  # of what is held
         self._divisor = 0
         self._waited = 0.0
-        self._pixels = max((view.camera.width * view.camera.height for view in views), default=0)  # of the largest
-        self._workers, self._most_ahead = _crew(self._pixels, keep)
-        self._pool = ThreadPoolExecutor(min(self._workers, usable_cores()), thread_name_prefix="photos")
+        self._sizes = frozenset(view.size for view in views)
+        self._crew = _crew(self._sizes, keep)
+        self._under_way = 0  # bytes, at most
+        self._pool = ThreadPoolExecutor(min(self._crew[0], usable_cores()), thread_name_prefix="photos")
 
     def __enter__(self) -> "Photos":
         return self
@@ -103,7 +105,7 @@ class Photos:
             prepared = coming.result()
             self._waited += perf_counter() - began
             self._hold(index, prepared)
-        self._look_ahead(self._most_ahead)
+        self._look_ahead(self._crew[1])
         return prepared.lesson()
 
     def _start(self, divisor: int) -> None:
@@ -116,6 +118,7 @@ class Photos:
         self._ahead = [(index, None) for index, _ in self._ahead]
         self._held.clear()
         self._bytes, self._divisor = 0, divisor
+        self._under_way = _need(self._sizes, self._crew, divisor)
         self._ahead = [(index, self._begin(index)) for index, _ in self._ahead]
 
     def _look_ahead(self, count: int) -> None:
@@ -128,58 +131,62 @@ class Photos:
 
     def _hold(self, index: int, prepared: "_Prepared") -> None:
         """Keep a photo when there is room for it beside those that are decoded ahead."""
-        others = _need(self._pixels, (self._workers, self._most_ahead), self._divisor)
-        if self._keep is None or self._bytes + prepared.bytes + others <= self._keep:
+        if self._keep is None or self._bytes + prepared.bytes + self._under_way <= self._keep:
             self._held[index] = prepared
             self._bytes += prepared.bytes
 
 
-def under_way(pixels: int, keep: int | None = None) -> int:
-    """Bytes for photos of that many pixels at most that `Photos` needs beside what it holds."""
-    return _need(pixels, _crew(pixels, keep))
+def under_way(sizes: Iterable[Size], keep: int | None = None) -> int:
+    """Bytes for photos of these sizes that `Photos` needs at most beside what it holds."""
+    sizes = frozenset(sizes)
+    return _need(sizes, _crew(sizes, keep))
 
 
-def _crew(pixels: int, keep: int | None) -> tuple[int, int]:
-    fitting = [crew for crew in CREWS if keep is None or _need(pixels, crew) <= keep]
+def _crew(sizes: frozenset[Size], keep: int | None) -> tuple[int, int]:
+    fitting = [crew for crew in CREWS if keep is None or _need(sizes, crew) <= keep]
     return fitting[0] if fitting else CREWS[-1]
 
 
-def _need(pixels: int, crew: tuple[int, int], divisor: int = 1) -> int:
+def _need(sizes: frozenset[Size], crew: tuple[int, int], divisor: int = 1) -> int:
     """Bytes of the photos that are being decoded, those that are ahead, and the one that is learned from."""
     workers, ahead = crew
-    return BUSY * pixels * workers + 3 * (ahead + 1) * pixels // divisor**2
+    busy = max((size.pixels * (BUSY_MASKED if size.has_mask else BUSY) for size in sizes), default=0)
+    return busy * workers + (ahead + 1) * max((size.bytes for size in sizes), default=0) // divisor**2
 
 
 @dataclass(frozen=True, eq=False)
 class _Prepared:
-    """A photo at one size, as small as it can be held."""
+    """A photo at one size, as small as it can be held: of a view in memory, at full size, it is the view's own."""
 
     camera: Camera
     photo: Tensor  # (H, W, 3) uint8
-    shown: Tensor | None  # (H, W) bool
-    empty: Tensor | None  # (H, W) bool
+    mask: Tensor | None = None  # (H, W) uint8 of SHOWN, IGNORED and EMPTY; None: all are SHOWN
+    has_ignored: bool = False
+    has_empty: bool = False
 
     @property
     def bytes(self) -> int:
-        return sum(tensor.nbytes for tensor in (self.photo, self.shown, self.empty) if tensor is not None)
+        return self.photo.nbytes + (0 if self.mask is None else self.mask.nbytes)
 
     def lesson(self) -> Lesson:
-        shown = None if self.shown is None else self.shown[..., None].float()
-        return Lesson(self.camera, self.photo, shown, None if self.empty is None else self.empty.float())
+        """What the mask says is spelled out for this one step: so it takes a byte a pixel, instead of many."""
+        if self.mask is None:
+            return Lesson(self.camera, self.photo, None, None)
+        empty = (self.mask == EMPTY).float() if self.has_empty else None
+        if not self.has_ignored:
+            return Lesson(self.camera, self.photo, None, empty)
+        shown = (self.mask != IGNORED)[..., None]
+        return Lesson(self.camera, planar(self.photo * shown), shown.float(), empty)  # a product keeps the layout
 
 
 def _prepare(view: View, divisor: int) -> _Prepared:
-    width, height = (max(1, round(side / divisor)) for side in (view.camera.width, view.camera.height))
+    width, height, _ = view.size.smaller(divisor)
     camera, picture = view.camera.resized(width, height), view.picture()
     photo = planar(resize(picture.pixels, width, height))
-    if picture.mask is None:
-        return _Prepared(camera, photo, None, None)
-    mask = resize_mask(picture.mask, width, height)
-    shown, empty = mask != IGNORED, mask == EMPTY
-    if shown.all():
-        return _Prepared(camera, photo, None, empty if empty.any() else None)
-    photo = photo * shown[..., None]  # a product keeps the layout, and does not write to the view's own memory
-    return _Prepared(camera, planar(photo), shown, empty if empty.any() else None)
+    mask = None if picture.mask is None else resize_mask(picture.mask, width, height)
+    if mask is None or bool((mask == SHOWN).all()):
+        return _Prepared(camera, photo)
+    return _Prepared(camera, photo, mask, bool((mask == IGNORED).any()), bool((mask == EMPTY).any()))
 
 
 def _shuffled(count: int, seed: int) -> Iterator[int]:

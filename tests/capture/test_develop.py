@@ -67,6 +67,23 @@ def test_views_hold_photos_when_all_fit(tmp_path: Path, photo: Photo, keep: int 
     assert all(callable(view.photo) != held for view in views)
 
 
+@pytest.mark.parametrize(("keep", "held"), [(16 * 64 * 48, True), (16 * 64 * 48 - 1, False)])
+def test_masks_are_held_too(tmp_path: Path, photo: Photo, keep: int, held: bool) -> None:
+    """Four photos of four bytes a pixel."""
+    taken = shots(tmp_path, PINHOLE, "jpg", photo, masked=True)
+    views = Developer(1, (0, 0, 0), tmp_path / "store", keep=keep).develop_all(taken)
+    assert all(callable(view.photo) != held for view in views)
+    assert all(view.size == (64, 48, True) for view in views)
+
+
+def test_views_know_whether_they_have_a_mask(tmp_path: Path, photo: Photo) -> None:
+    for keep in (None, 0):
+        views = Developer(1, (0, 0, 0), tmp_path / "store", keep=keep).develop_all(
+            shots(tmp_path, PINHOLE, "jpg", photo)
+        )
+        assert all(view.size == (64, 48, False) for view in views)
+
+
 def test_what_is_kept_is_lossless_whatever_pillow_can(
     tmp_path: Path, photo: Photo, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,7 +5,8 @@ import os
 import shutil
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from PIL import Image
 
 from sfumato.capture import load_scene
 from sfumato.capture.cache import cache_folder, fingerprint
+from sfumato.capture.develop import MaskMode
 from sfumato.capture.photos import Header, list_photos, read_header
 from sfumato.core.errors import InputError, SfumatoWarning
+from sfumato.core.scene import Size
 
 Photo = Callable[..., np.ndarray]
 Write = Callable[..., Path]
@@ -110,8 +113,26 @@ def test_memory_is_planned_for_photos_as_they_are(scene_folder: Path) -> None:
         return 2.0, None
 
     scene = load_scene(scene_folder, fit=fit)
-    assert asked == [[(8, 6)] * 2, [(8, 6)]]
+    assert asked == [[Size(8, 6)] * 2, [Size(8, 6)]]
     assert [(view.camera.width, view.camera.height) for view in scene.views] == [(4, 3)] * 3
+
+
+@pytest.mark.parametrize("masks", ["ignore", "empty", "off"])
+def test_memory_is_planned_with_masks(scene_folder: Path, masks: MaskMode) -> None:
+    """The first photo has a mask, the second is transparent, the third is neither."""
+    first, second, _ = sorted(files(scene_folder / "images"))
+    (scene_folder / "masks").mkdir()
+    Image.new("L", (32, 24)).save(scene_folder / "masks" / first.name)
+    Image.open(second).convert("RGBA").save(second)
+    asked: list[Size] = []
+
+    def fit(train: Sequence[Size], test: Sequence[Size]) -> tuple[float, None]:
+        asked.extend(train)
+        return 1.0, None
+
+    with suppress(SfumatoWarning) if masks == "off" else pytest.warns(SfumatoWarning, match="have no mask"):
+        load_scene(scene_folder, holdout=0, masks=masks, fit=fit)
+    assert [size.has_mask for size in asked] == ([False] * 3 if masks == "off" else [True, True, False])
 
 
 def test_turned_photos_are_refused(scene_folder: Path) -> None:

@@ -6,14 +6,24 @@ import pytest
 
 from sfumato.core.errors import BackendError, InputError
 from sfumato.core.limits import available_memory, taken_memory
-from sfumato.core.scene import Scene
+from sfumato.core.scene import Scene, Size
 from sfumato.kernels.backends import NAMES
 from sfumato.kernels.stages import MOST_PAIRS
 from sfumato.train import TrainConfig
-from sfumato.train.memory import COSTS, FEWEST_GAUSSIANS, Demand, default_budget, demand_of, fit, fit_loaded, predict
+from sfumato.train.memory import (
+    COSTS,
+    FEWEST_GAUSSIANS,
+    Demand,
+    default_budget,
+    demand_of,
+    fit,
+    fit_loaded,
+    most_gaussians,
+    predict,
+)
 from sfumato.train.photos import under_way
 
-PHOTO = (1000, 800)
+PHOTO = Size(1000, 800)
 DEMAND = Demand(train=(PHOTO,) * 90, test=(PHOTO,) * 10, gaussians=100_000)
 
 
@@ -40,10 +50,12 @@ def test_parts_by_hand() -> None:
         ("edits", {"gaussians": 200_000}),
         ("gradients", {"gaussians": 200_000}),
         ("tile lists", {"gaussians": 200_000}),
-        ("tile lists", {"train": ((2000, 1600),)}),
-        ("pictures", {"train": ((8000, 6000),)}),
-        ("pictures", {"test": ((8000, 6000),)}),
+        ("tile lists", {"train": (Size(2000, 1600),)}),
+        ("pictures", {"train": (Size(8000, 6000),)}),
+        ("pictures", {"test": (Size(8000, 6000),)}),
         ("pictures", {"downscale": 100.0}),
+        ("photos", {"train": (*(PHOTO,) * 89, PHOTO._replace(has_mask=True))}),
+        ("photos", {"test": (*(PHOTO,) * 9, PHOTO._replace(has_mask=True))}),
         ("photos", {"train": (PHOTO,) * 91}),
         ("Python, torch, libraries", {"taken": 2**40}),
         ("gradients", {"backend": "reference"}),
@@ -71,17 +83,37 @@ def test_photos_that_are_loaded_stay_as_they_are() -> None:
         fit_loaded(DEMAND, 10**9 // 2)
 
 
+def test_masks_take_a_byte_a_pixel() -> None:
+    masked = replace(DEMAND, train=(PHOTO._replace(has_mask=True),) * 90)
+    alone, bare = replace(masked, test=()), replace(DEMAND, test=())
+    assert part(alone, "pictures") - part(bare, "pictures") == 800_000 * COSTS["cpu"].pixel_masked
+    assert part(masked, "photos") - part(DEMAND, "photos") == 800_000 * (90 + 90 / 4)
+    streamed = replace(masked, in_views=False, keep=0)
+    assert part(streamed, "photos") == under_way(masked.train, 0) == 800_000 * (12 + 2 * 4)
+    assert part(replace(streamed, keep=None), "photos") == 4 * 800_000 * 90 + under_way(masked.train)
+
+
+def test_the_highest_cap_that_fits() -> None:
+    budget = predict(DEMAND).total
+    assert most_gaussians(DEMAND, budget) == 100_000
+    most = most_gaussians(DEMAND, 2 * budget)
+    assert predict(replace(DEMAND, gaussians=most)).total <= 2 * budget
+    assert predict(replace(DEMAND, gaussians=most + 1000)).total > 2 * budget
+    few = replace(DEMAND, gaussians=777)
+    assert most_gaussians(few, predict(few).total) == 777
+
+
 def test_photos_that_are_not_held() -> None:
     again, half = replace(DEMAND, in_views=False), replace(DEMAND, in_views=False, keep=100_000_000)
-    assert part(again, "photos") == 3 * 800_000 * 90 + under_way(800_000)
+    assert part(again, "photos") == 3 * 800_000 * 90 + under_way([PHOTO])
     assert part(half, "photos") == 100_000_000
-    assert part(replace(half, keep=0), "photos") == under_way(800_000, 0) > 0  # those under way are always there
+    assert part(replace(half, keep=0), "photos") == under_way([PHOTO], 0) > 0  # those under way are always there
     assert part(replace(half, keep=10**12), "photos") == part(again, "photos")
 
 
 def test_lists_are_no_longer_than_every_gaussian_in_every_tile() -> None:
-    assert predict(replace(DEMAND, train=((16, 16),), gaussians=5)).pairs == 5
-    assert predict(replace(DEMAND, train=((3840, 2160),), gaussians=1)).pairs <= 240 * 135
+    assert predict(replace(DEMAND, train=(Size(16, 16),), gaussians=5)).pairs == 5
+    assert predict(replace(DEMAND, train=(Size(3840, 2160),), gaussians=1)).pairs <= 240 * 135
 
 
 def test_every_backend_has_costs() -> None:
@@ -92,7 +124,7 @@ def test_every_backend_has_costs() -> None:
 
 def test_demand_of_a_scene(toy: Scene) -> None:
     """The cap from the sizes alone is the one that training uses."""
-    sizes = [(view.camera.width, view.camera.height) for view in toy.train]
+    sizes = [view.size for view in toy.train]
     demand = demand_of(sizes, config=TrainConfig(steps=1000, sh_degree=1))
     assert demand.gaussians == TrainConfig(steps=1000).gaussians_for(toy)
     assert (demand.train, demand.sh_degree, demand.backend) == (tuple(sizes), 1, "cpu")
@@ -137,12 +169,12 @@ def test_gaussians_are_given_up_second() -> None:
 
 
 def test_size_is_given_up_third() -> None:
-    large = replace(DEMAND, train=((8000, 6000),) * 9, test=((8000, 6000),))
+    large = replace(DEMAND, train=(Size(8000, 6000),) * 9, test=(Size(8000, 6000),))
     bare = predict(replace(large, in_views=False, keep=0, gaussians=FEWEST_GAUSSIANS)).total
     assert fit(large, bare).smaller == 1
     fitted = fit(large, bare - 1)
     assert fitted.smaller == 2
-    assert fitted.demand.train[0] == (4000, 3000)
+    assert fitted.demand.train[0] == Size(4000, 3000)
     assert fitted.demand.gaussians == 100_000  # there is room again
     assert "photos of at most 4000 x 3000 pixels instead of 8000 x 6000" in fitted.said[-1]
 
@@ -150,7 +182,7 @@ def test_size_is_given_up_third() -> None:
 @pytest.mark.parametrize("backend", NAMES)
 def test_whatever_the_budget_it_is_kept_or_refused(backend: str) -> None:
     """More memory never gives less, and the prediction is always within it."""
-    demand = replace(DEMAND, backend=backend, train=((3000, 2000),) * 40)
+    demand = replace(DEMAND, backend=backend, train=(Size(3000, 2000),) * 40)
     before = (0.0, 0)
     refused = 0
     for budget in range(300_000_000, 4_000_000_000, 50_000_000):

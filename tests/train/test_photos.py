@@ -13,12 +13,12 @@ import torch
 from sfumato.core.camera import Camera
 from sfumato.core.errors import InputError
 from sfumato.core.image import planar
-from sfumato.core.scene import EMPTY, IGNORED, SHOWN, Picture, View
+from sfumato.core.scene import EMPTY, IGNORED, SHOWN, Picture, Size, View
 from sfumato.train.photos import AHEAD, Lesson, Photos, under_way
 
 SIDE = 32
 BYTES = 3 * SIDE * SIDE
-OTHERS = under_way(SIDE * SIDE)  # bytes that are needed beside what is held
+OTHERS = under_way([Size(SIDE, SIDE, True)])  # bytes that are needed beside what is held
 
 
 def noise_view(name: str, mask: torch.Tensor | None = None) -> View:
@@ -99,6 +99,31 @@ def test_what_a_mask_does_not_say_is_none(views: list[View]) -> None:
         assert (lesson.shown is not None, lesson.empty is not None) == (name == "ignored", name == "empty"), name
 
 
+@pytest.mark.parametrize("value", [IGNORED, EMPTY])
+def test_a_mask_takes_a_byte_a_pixel(views: list[View], value: int) -> None:
+    """Nothing of a view in memory is copied; of one that is decoded again, four bytes a pixel are held."""
+    mask = torch.full((SIDE, SIDE), SHOWN, dtype=torch.uint8)
+    mask[:8] = value
+    view = replace(views[0], photo=Picture(planar(views[0].image), mask))
+    for each in (view, *lazy([view])):
+        with Photos([each], (1,), seed=0) as photos:
+            for _ in range(3):
+                photos.take(1)
+            (held,) = photos._held.values()
+            assert photos._bytes == held.bytes == each.size.bytes == 4 * SIDE * SIDE
+            kept = {tensor.data_ptr() for tensor in vars(held).values() if isinstance(tensor, torch.Tensor)}
+            assert kept == {view.image.data_ptr(), mask.data_ptr()}
+
+
+def test_masks_count_where_memory_is_bounded(views: list[View]) -> None:
+    mask = torch.full((SIDE, SIDE), SHOWN, dtype=torch.uint8)
+    mask[:8] = IGNORED
+    masked = [replace(view, photo=Picture(view.image, mask)) for view in views]
+    count: Counter[str] = Counter()
+    drain(Photos(lazy(masked, count), (1,), seed=1, keep=OTHERS + 11 * SIDE * SIDE), [1] * 35)
+    assert count.total() >= 2 + 5 * 5  # two are held, whose third would fit without masks
+
+
 SCHEDULE = [4] * 9 + [2] * 10 + [1] * 25
 
 
@@ -120,7 +145,7 @@ def test_memory_bounds_what_is_held(views: list[View]) -> None:
         assert count.total() >= most + unheld * 5, keep
 
 
-@pytest.mark.parametrize(("keep", "ahead"), [(OTHERS, 4), (OTHERS - 1, 2), (20 * SIDE * SIDE, 2), (0, 1)])
+@pytest.mark.parametrize(("keep", "ahead"), [(OTHERS, 4), (OTHERS - 1, 2), (24 * SIDE * SIDE, 2), (0, 1)])
 def test_few_photos_are_decoded_ahead(views: list[View], keep: int, ahead: int) -> None:
     count: Counter[str] = Counter()
     with Photos(lazy(views * 5, count), (1,), seed=1, keep=keep) as photos:
@@ -130,9 +155,13 @@ def test_few_photos_are_decoded_ahead(views: list[View], keep: int, ahead: int) 
 
 
 def test_what_is_under_way_by_hand() -> None:
-    assert under_way(100) == 100 * (2 * 10 + 3 * 5)  # two being decoded, four ahead, one in use
-    assert under_way(100, keep=3499) == 100 * (2 * 10 + 3 * 3)
-    assert under_way(100, keep=0) == 100 * (10 + 3 * 2)
+    plain, masked = [Size(20, 5)], [Size(20, 5, has_mask=True)]
+    assert under_way(plain) == 100 * (2 * 10 + 3 * 5)  # two being decoded, four ahead, one in use
+    assert under_way(plain, keep=3499) == 100 * (2 * 10 + 3 * 3)
+    assert under_way(plain, keep=0) == 100 * (10 + 3 * 2)
+    assert under_way(masked) == 100 * (2 * 12 + 4 * 5)
+    assert under_way(plain + masked) == under_way(masked)
+    assert under_way([]) == 0
 
 
 def test_photos_that_lie_well_are_not_copied(views: list[View]) -> None:
