@@ -40,7 +40,10 @@ def ssim(image: Tensor, target: Tensor, backend: str = "auto", mask: Tensor | No
     """
     image, target = _comparable(image, target)
     if mask is not None:
-        return ssim_map(unmasked(image, target, mask), target)[:, _counted(image, mask)].mean().item()
+        image, counted = unmasked(image, target, mask), _counted(image, mask)
+        colors = [slice(color, color + 1) for color in range(3)]  # one by one: all at once take twice the memory
+        found = [ssim_map(image[..., color], target[..., color])[0, counted].double().mean() for color in colors]
+        return torch.stack(found).mean().item()
     return 1 - load(backend, image.device).photometric(planar(image), planar(target), 1.0).item()
 
 
