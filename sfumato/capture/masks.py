@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from sfumato.capture.photos import MASK_FOLDER, PHOTO_SUFFIXES, list_photos
+from sfumato.capture.companions import masks_among
+from sfumato.capture.photos import MASK_FOLDER, PHOTO_SUFFIXES, list_photos, list_pictures
 from sfumato.capture.shot import Shot, same_shape
 from sfumato.core.errors import InputError, SfumatoWarning
 from sfumato.core.image import composite, read_image
@@ -21,6 +22,7 @@ __all__ = ["find_masks", "masks_beside", "read_mask", "with_masks"]
 WHITE = 128  # a brighter pixel is white
 _WORD = re.compile(r"(?:[._-]masks?$)|(?:^masks?[._-])")
 _Fit = tuple[int, int, int]  # how many folders agree, how literal the name is, how early the folder: more is better
+_Named = dict[str, list[tuple[int, int, Path]]]  # what a photo may be called -> how literally, how early, the mask
 
 
 def with_masks(source: Path, shots: Sequence[Shot]) -> list[Shot]:
@@ -29,12 +31,13 @@ def with_masks(source: Path, shots: Sequence[Shot]) -> list[Shot]:
     Warns (SfumatoWarning) when there are masks, but not for every photo.
     """
     folders = _mask_folders(source, {shot.path.parent for shot in shots})
-    found = find_masks(folders, [shot.path for shot in shots if shot.mask is None])
+    unmasked = [shot.path for shot in shots if shot.mask is None]
+    found = {**_masks_in_place([shot.path for shot in shots]), **find_masks(folders, unmasked)}
     masked = [replace(shot, mask=shot.mask or found.get(shot.path)) for shot in shots]
     bare = [shot.name for shot in masked if shot.mask is None]
     if folders and len(bare) == len(masked):
-        told = f"no picture in {folders[0]} has the name of a photo ({_names(bare[0])}), so no masks are used"
-        warnings.warn(told, SfumatoWarning, stacklevel=3)
+        why = _why_none(folders, unmasked) or f"no picture in {folders[0]} has the name of a photo ({_names(bare[0])})"
+        warnings.warn(f"{why}, so no masks are used", SfumatoWarning, stacklevel=3)
     elif bare and len(bare) < len(masked):
         told = f"{len(bare)} of {len(masked)} photos have no mask (first: {bare[0]}); all of their pixels count"
         warnings.warn(told, SfumatoWarning, stacklevel=3)
@@ -42,9 +45,11 @@ def with_masks(source: Path, shots: Sequence[Shot]) -> list[Shot]:
 
 
 def masks_beside(photos: Path) -> dict[str, Path]:
-    """By name, the masks of the photos below a folder, in folders of masks in it or beside it."""
+    """By name, the masks of the photos below a folder, beside them or in folders of masks in it or beside it."""
     names = list_photos(photos)
-    found = find_masks(_mask_folders(photos, {(photos / name).parent for name in names}), (photos / n for n in names))
+    paths = [photos / name for name in names]
+    folders = _mask_folders(photos, {path.parent for path in paths})
+    found = {**_masks_in_place(paths), **find_masks(folders, paths)}
     return {name: found[photos / name] for name in names if photos / name in found}
 
 
@@ -56,23 +61,12 @@ def find_masks(folders: Iterable[Path], photos: Iterable[Path]) -> dict[Path, Pa
     named most literally, then the one in the earlier folder: masks, masks_2 and masks_4 hold the same in other sizes.
     A mask that fits several photos equally well belongs to none of them.
     """
-    named: dict[str, list[tuple[int, int, Path]]] = {}
-    for place, folder in enumerate(folders):
-        for name in list_photos(folder):
-            for rank, key in enumerate(_keys(name)):
-                named.setdefault(key, []).append((-rank, -place, folder / name))
+    named = _named(folders)
     best: dict[Path, list[tuple[_Fit, Path]]] = {}  # mask -> how well photos fit, and which
     for photo in dict.fromkeys(photos):
-        fits = [
-            ((_agreement(photo, mask), rank - literal, place), mask)
-            for literal, key in enumerate((photo.name.lower(), photo.stem.lower()))
-            for rank, place, mask in named.get(key, ())
-        ]
-        if fits:
-            score = max(fit for fit, _ in fits)
-            chosen = {mask for fit, mask in fits if fit == score}
-            if len(chosen) == 1:
-                best.setdefault(chosen.pop(), []).append((score, photo))
+        score, chosen = _best(photo, named)
+        if len(chosen) == 1:
+            best.setdefault(chosen[0], []).append((score, photo))
     return dict(_unrivalled(best))
 
 
@@ -115,6 +109,50 @@ def _mask_folders(source: Path, places: Iterable[Path]) -> list[Path]:
         for name in sorted(folder.iterdir())
         if MASK_FOLDER.fullmatch(name.name) and name.is_dir() and list_photos(name)
     ]
+
+
+def _masks_in_place(photos: Sequence[Path]) -> dict[Path, Path]:
+    """photo -> its mask in the same folder, such as a_mask.png, which is none of the photos itself."""
+    known, found = set(photos), dict[Path, Path]()
+    for place in sorted({photo.parent for photo in photos if photo.parent.is_dir()}):
+        pictures = [path.name for path in sorted(place.iterdir()) if path.suffix.lower() in PHOTO_SUFFIXES]
+        for mask, owners in masks_among(pictures).items():
+            if len(owners) == 1 and place / owners[0] in known and place / mask not in known:
+                found.setdefault(place / owners[0], place / mask)
+    return found
+
+
+def _named(folders: Iterable[Path]) -> _Named:
+    named: _Named = {}
+    for place, folder in enumerate(folders):
+        for name in list_pictures(folder):
+            for rank, key in enumerate(_keys(name)):
+                named.setdefault(key, []).append((-rank, -place, folder / name))
+    return named
+
+
+def _best(photo: Path, named: _Named) -> tuple[_Fit, list[Path]]:
+    """The masks that fit a photo best, all alike, and how well; no masks when none fits."""
+    fits = [
+        ((_agreement(photo, mask), rank - literal, place), mask)
+        for literal, key in enumerate((photo.name.lower(), photo.stem.lower()))
+        for rank, place, mask in named.get(key, ())
+    ]
+    score = max((fit for fit, _ in fits), default=(0, 0, 0))
+    return score, sorted({mask for fit, mask in fits if fit == score})
+
+
+def _why_none(folders: Iterable[Path], photos: Sequence[Path]) -> str | None:
+    """Why no photo has a mask, although one has the name; None when none has."""
+    named = _named(folders)
+    fitting = {photo: masks for photo in photos if (masks := _best(photo, named)[1])}
+    for photo, masks in fitting.items():
+        rivals = [other for other in fitting if masks[0] in fitting[other]]
+        if len(rivals) > 1:
+            return f"{masks[0]} fits {rivals[0]} as well as {rivals[1]}: sort the masks into folders like the photos"
+        if len(masks) > 1:
+            return f"{photo} has two masks, {masks[0]} and {masks[1]}: leave one"
+    return None
 
 
 def _keys(name: str) -> Iterator[str]:

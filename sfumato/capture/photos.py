@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from PIL import Image
 
+from sfumato.capture.companions import companions
 from sfumato.core.errors import InputError, SfumatoWarning
 from sfumato.core.image import image_header, opened
 from sfumato.core.limits import usable_cores
@@ -26,6 +27,7 @@ __all__ = [
     "PhotoIndex",
     "check_folder",
     "list_photos",
+    "list_pictures",
     "map_photos",
     "read_header",
     "read_headers",
@@ -61,7 +63,17 @@ def check_folder(source: Path) -> None:
 
 
 def list_photos(folder: Path) -> list[str]:
-    """Sorted names (forward slashes, sub-folders included) of the photos below `folder`; other files are ignored.
+    """Sorted names (forward slashes, sub-folders included) of the photos below `folder`.
+
+    Passed over are other files, and pictures that only belong to photos: see `list_pictures` and `companions`.
+    """
+    names = list_pictures(folder)
+    passed = companions(folder, names)
+    return [name for name in names if name not in passed]
+
+
+def list_pictures(folder: Path) -> list[str]:
+    """Sorted names (forward slashes, sub-folders included) of the pictures below `folder`; other files are ignored.
 
     Hidden files and folders, what macOS leaves in archives, folders of masks, and sub-folders with results of
     sfumato, whose pictures are no photos, are passed over.
@@ -214,8 +226,8 @@ def _owner(path: Path, claims: Collection[tuple[str, ...]]) -> tuple[str, ...] |
 
 
 def _listing(folder: Path) -> dict[str, Path]:
-    """The photos below `folder` by lower-case name, with and without extension; **/file where that is only one."""
-    names = list_photos(folder)
+    """The pictures below `folder` by lower-case name, with and without extension; **/file where that is only one."""
+    names = list_pictures(folder)
     count = Counter(PurePosixPath(name).name.lower() for name in names)
     listed = {}
     for name in reversed(names):  # reversed: of two with the same stem, the first one wins

@@ -399,6 +399,23 @@ def test_photos_of_a_folder(tmp_path: Path, photo: Photo) -> None:
     assert list_photos(tmp_path) == ["a.png", "b.JPG", "day 2/c.webp"]
 
 
+def test_copies_and_depth_maps_are_no_photos(tmp_path: Path, photo: Photo) -> None:
+    """Of a dataset without its cameras; two cameras that took frames at the same time are two cameras."""
+    for number in range(3):
+        for folder, size, suffix in (
+            ("images", (41, 24), ".JPG"), ("images_2", (20, 12), ".png"), ("images_4", (10, 6), ".jpg"),
+            ("depth", (10, 6), ".png"), ("images/depth", (20, 12), ".png"), ("cam", (41, 24), ".jpg"),
+            ("cam_2", (41, 24), ".jpg"), ("film_4", (20, 12), ".png"), ("film_8", (10, 6), ".png"),
+        ):  # fmt: skip
+            photo(tmp_path / folder / f"{number}{suffix}", size, number)
+    photo(tmp_path / "normals" / "9.png", (41, 24), 9)  # of nothing else
+    (tmp_path / "images_2" / "0.png").write_bytes(b"broken")
+    names = list_photos(tmp_path)
+    assert {Path(name).parent.as_posix() for name in names} == {"images", "cam", "cam_2", "film_4", "normals"}
+    assert len(names) == 13
+    assert len(list_photos(tmp_path / "images_4")) == 3  # who gives a folder means it
+
+
 def test_a_header_tells_lenses_apart(tmp_path: Path, photo: Photo) -> None:
     lenses = []
     for number, focal in enumerate((4.2, 4.2, 1.5)):

@@ -130,6 +130,35 @@ class TestFolders:
         with pytest.warns(SfumatoWarning, match=r"2 of 3 photos have no mask \(first: b\.jpg\); all of their pixels"):
             with_masks(tmp_path, shots(*photos))
 
+    @pytest.mark.parametrize("mask", ["a_mask.png", "a.mask.png", "A-Mask.PNG", "a.jpg.mask.png"])
+    def test_in_the_folder_of_the_photos_itself(self, tmp_path: Path, mask: str) -> None:
+        images = tmp_path / "images"
+        photos = touch(images, "a.jpg", "deep/b.jpg", "c.jpg")
+        masks = touch(images, mask, "deep/b_mask.png", "d_mask.png", "deep/c_mask.png")
+        assert list_photos(tmp_path) == [  # d_mask is a photo with an odd name, for there is no d
+            *("images/a.jpg", "images/c.jpg", "images/d_mask.png", "images/deep/b.jpg", "images/deep/c_mask.png"),
+        ]
+        assert masks_beside(images) == {"a.jpg": masks[0], "deep/b.jpg": masks[1]}
+        with pytest.warns(SfumatoWarning, match=r"1 of 3 photos have no mask \(first: c\.jpg\)"):
+            assert [shot.mask for shot in with_masks(images, shots(*photos))] == [masks[0], masks[1], None]
+
+    def test_a_photo_with_a_camera_is_no_mask(self, tmp_path: Path) -> None:
+        photos = touch(tmp_path, "a.jpg", "a_mask.jpg")
+        assert [shot.mask for shot in with_masks(tmp_path, shots(*photos))] == [None, None]
+
+    def test_masks_that_fit_several_photos_are_said(self, tmp_path: Path) -> None:
+        photos = touch(tmp_path / "images", "left/1.jpg", "right/1.jpg")
+        touch(tmp_path / "masks", "1.png")
+        told = r"1\.png fits .*left.1\.jpg as well as .*right.1\.jpg: sort the masks into folders .*, so no masks are"
+        with pytest.warns(SfumatoWarning, match=told):
+            with_masks(tmp_path, shots(*photos))
+
+    def test_two_masks_of_one_photo_are_said(self, tmp_path: Path) -> None:
+        photos = touch(tmp_path / "images", "1.jpg")
+        touch(tmp_path / "masks", "1.png", "1.tif")
+        with pytest.warns(SfumatoWarning, match=r"1\.jpg has two masks, .*1\.png and .*1\.tif: leave one, so no masks"):
+            with_masks(tmp_path, shots(*photos))
+
     def test_masks_of_other_photos_are_said(self, tmp_path: Path) -> None:
         photos = touch(tmp_path / "images", "a.jpg")
         touch(tmp_path / "masks", "0001.png")
