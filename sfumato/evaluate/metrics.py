@@ -10,11 +10,12 @@ from sfumato.core.errors import ShapeError
 from sfumato.core.image import planar
 from sfumato.core.scene import IGNORED
 from sfumato.kernels.backends import load
-from sfumato.kernels.reference.photometric import ssim_map
+from sfumato.kernels.reference.photometric import WINDOW, ssim_map
 
 __all__ = ["MAX_PSNR", "excluded", "psnr", "ssim", "unmasked"]
 
 MAX_PSNR = 100.0  # dB, given to pictures without any error, so that means stay finite
+STRIP = 64  # rows
 
 
 def psnr(image: Tensor, target: Tensor, mask: Tensor | None = None) -> float:
@@ -25,7 +26,12 @@ def psnr(image: Tensor, target: Tensor, mask: Tensor | None = None) -> float:
     """
     image, target = _comparable(image, target)
     square = (image.double() - target.double()).square()
-    mean_square = (square if mask is None else square[_counted(image, mask)]).mean().item()
+    count = square.numel()
+    if mask is not None:
+        counted = _counted(image, mask)
+        square.masked_fill_(~counted[..., None], 0)  # picking those that count would copy them
+        count = 3 * int(counted.sum())
+    mean_square = square.sum().item() / count if count else math.nan
     if math.isnan(mean_square):
         return math.nan
     return min(MAX_PSNR, -10 * math.log10(max(mean_square, 1e-30)))
@@ -40,11 +46,19 @@ def ssim(image: Tensor, target: Tensor, backend: str = "auto", mask: Tensor | No
     """
     image, target = _comparable(image, target)
     if mask is not None:
-        image, counted = unmasked(image, target, mask), _counted(image, mask)
-        colors = [slice(color, color + 1) for color in range(3)]  # one by one: all at once take twice the memory
-        found = [ssim_map(image[..., color], target[..., color])[0, counted].double().mean() for color in colors]
-        return torch.stack(found).mean().item()
+        return _mean_ssim(unmasked(image, target, mask), target, _counted(image, mask))
     return 1 - load(backend, image.device).photometric(planar(image), planar(target), 1.0).item()
+
+
+def _mean_ssim(image: Tensor, target: Tensor, counted: Tensor) -> float:
+    """Of the pixels where `counted` (H, W) is True, in strips: the map of a whole photo takes ten times its memory."""
+    total = 0.0
+    for top in range(0, len(image), STRIP):
+        first, last = max(0, top - WINDOW // 2), top + STRIP + WINDOW // 2  # windows reach into the strips beside
+        found = ssim_map(image[first:last], target[first:last])[:, top - first :][:, :STRIP]
+        total += found[:, counted[top : top + STRIP]].double().sum().item()
+    count = 3 * int(counted.sum())
+    return total / count if count else math.nan
 
 
 def unmasked(image: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:

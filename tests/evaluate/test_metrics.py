@@ -7,7 +7,7 @@ import torch
 
 from sfumato.core.errors import ShapeError
 from sfumato.core.scene import EMPTY, IGNORED, SHOWN
-from sfumato.evaluate.metrics import MAX_PSNR, excluded, psnr, ssim, unmasked
+from sfumato.evaluate.metrics import MAX_PSNR, STRIP, excluded, psnr, ssim, unmasked
 from sfumato.kernels.reference.photometric import ssim_map
 
 
@@ -17,6 +17,17 @@ def test_psnr_by_hand() -> None:
     image = torch.zeros(4, 5, 3)
     image[0, 0, 0] = 1
     assert psnr(image, target) == pytest.approx(10 * math.log10(60), abs=1e-5)  # one of 60 numbers is off by 1
+
+
+def test_masked_ssim_in_strips_is_that_of_the_whole(backend: str, seed: int) -> None:
+    """Photos of one strip, several, and a row more or less."""
+    for height in (3, STRIP - 1, STRIP, STRIP + 1, 2 * STRIP + 4, 3 * STRIP):
+        image, target = torch.rand(height, 20, 3), torch.randint(0, 256, (height, 20, 3), dtype=torch.uint8)
+        mask = torch.where(torch.rand(height, 20) < 0.5, IGNORED, SHOWN).to(torch.uint8)
+        mask[0, 0] = SHOWN
+        filled = unmasked(image, target, mask)
+        wanted = ssim_map(filled, target.float() / 255)[:, mask == SHOWN].mean().item()
+        assert ssim(image, target, backend, mask) == pytest.approx(wanted, abs=1e-5), height
 
 
 def test_values_are_clamped_before_they_are_compared(backend: str) -> None:
