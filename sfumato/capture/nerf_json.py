@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from sfumato.capture.colmap import report_missing
-from sfumato.capture.datasets.common import OPENCV_FROM_OPENGL, load_object, viewmat_of
+from sfumato.capture.datasets.common import OPENCV_FROM_OPENGL, file_named, load_object, viewmat_of
 from sfumato.capture.nerf_lens import lens_of
 from sfumato.capture.nerf_points import file_beside, find_points
 from sfumato.capture.photos import PhotoIndex, read_headers
@@ -29,10 +29,10 @@ _Split = Literal["train", "test"] | None
 
 def find_transforms(source: Path) -> list[Path]:
     """The transforms files of a dataset: one, or those of its splits; none when there are none."""
-    if (source / "transforms.json").is_file():
-        return [source / "transforms.json"]
-    splits = [source / f"transforms_{split}.json" for split in ("train", "test", "val")]
-    return [path for path in splits if path.is_file()]
+    if path := file_named(source, "transforms.json"):
+        return [path]
+    splits = (file_named(source, f"transforms_{split}.json") for split in ("train", "test", "val"))
+    return [path for path in splits if path]
 
 
 def read_transforms(files: Sequence[Path], progress: Progress = silent) -> Capture:
@@ -42,7 +42,9 @@ def read_transforms(files: Sequence[Path], progress: Progress = silent) -> Captu
     those of mask_path. Points are those of ply_file_path, else of a COLMAP model beside the file. Raises InputError
     when a file is damaged, a camera is impossible, or most of the photos are missing.
     """
-    files = [path for path in files if path.stem != "transforms_val" or len(files) < 3]  # test views, when there are
+    files = [
+        path for path in files if path.stem.lower() != "transforms_val" or len(files) < 3
+    ]  # test views, when there are
     tops = {path: load_object(path) for path in files}
     frames = [(path, frame) for path in files for frame in _frames(path, tops[path])]
     held_out = {path: _held_out(top) for path, top in tops.items()}
@@ -64,7 +66,7 @@ def read_transforms(files: Sequence[Path], progress: Progress = silent) -> Captu
         viewmat = viewmat_of(f"{named}: transform_matrix", frame["transform_matrix"], OPENCV_FROM_OPENGL)
         shots.append(Shot(name, photo, lens, viewmat, _split(path, held_out[path], frame), _mask(folder, frame, photo)))
     _report_masks(files[0], [frame for _, frame, _ in found], shots)
-    is_synthetic = files[0].stem != "transforms" and any(header.has_alpha for header in headers.values())
+    is_synthetic = files[0].stem.lower() != "transforms" and any(header.has_alpha for header in headers.values())
     protocol: dict[str, object] = {
         "registered": len(frames),
         "missing_files": len(missing),
@@ -73,7 +75,7 @@ def read_transforms(files: Sequence[Path], progress: Progress = silent) -> Captu
     points = find_points(folder, tops[files[0]].get("ply_file_path"), shots)
     if points is not None:
         protocol["points"] = points[1]
-    reader = "blender" if files[0].stem != "transforms" else "transforms.json"
+    reader = "blender" if files[0].stem.lower() != "transforms" else "transforms.json"
     return Capture(reader, shots, points and points[0], protocol, is_synthetic)
 
 
@@ -129,8 +131,8 @@ def _held_out(top: Mapping[str, Any]) -> set[PurePosixPath]:
 
 def _split(path: Path, held_out: set[PurePosixPath], frame: Mapping[str, Any]) -> _Split:
     """The official split: a file per split, or nerfstudio's lists."""
-    if path.stem != "transforms":
-        return "train" if path.stem == "transforms_train" else "test"
+    if path.stem.lower() != "transforms":
+        return "train" if path.stem.lower() == "transforms_train" else "test"
     if not held_out:
         return None
     return "test" if PurePosixPath(frame["file_path"]) in held_out else "train"

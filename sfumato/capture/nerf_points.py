@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sfumato.capture.colmap import find_model
 from sfumato.capture.colmap_model import read_model
+from sfumato.capture.datasets.common import file_named
 from sfumato.capture.point_cloud import read_point_cloud
 from sfumato.capture.shot import Shot, points_from_arrays
 from sfumato.core.errors import InputError, SfumatoWarning
@@ -101,7 +102,7 @@ def file_beside(folder: Path, name: str) -> Path | None:
     parts = PurePosixPath(name.replace("\\", "/")).parts
     try:
         paths = [folder / name, *(folder.joinpath(*parts[first:]) for first in range(1, len(parts)))]
-        return next((path for path in paths if path.is_file()), None)
+        return next((found for path in paths if (found := file_named(path.parent, path.name))), None)
     except (OSError, ValueError):  # what no file can be called
         return None
 

@@ -12,6 +12,7 @@ from types import ModuleType
 from sfumato.capture import colmap, nerf_json
 from sfumato.capture.archive import is_archive, unpacked
 from sfumato.capture.cache import fingerprint
+from sfumato.capture.datasets.common import files_ending
 from sfumato.capture.masks import masks_beside
 from sfumato.capture.photos import list_photos
 from sfumato.capture.sfm import MIN_PHOTOS, photos_of, solve
@@ -122,7 +123,7 @@ def _datasets(folder: Path, asked: _Asked) -> Iterator[_Dataset]:
     for name in READERS:
         reader: ModuleType = import_module(f"sfumato.capture.datasets.{name}")
         if found := reader.find(folder):
-            files = sorted(found.parent.glob("*.xmp")) if found.suffix.lower() == ".xmp" else [found]
+            files = files_ending(found.parent, ".xmp") if found.suffix.lower() == ".xmp" else [found]
             yield _Dataset(files, partial(reader.read, found, folder, asked.progress))
 
 

@@ -7,7 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sfumato.capture.colmap import report_missing
-from sfumato.capture.datasets.common import OPENCV_FROM_OPENGL, head_of, read_bytes, viewmat_of
+from sfumato.capture.datasets.common import (
+    OPENCV_FROM_OPENGL,
+    file_named,
+    files_ending,
+    head_of,
+    read_bytes,
+    viewmat_of,
+)
 from sfumato.capture.photos import PhotoIndex, list_photos, read_headers
 from sfumato.capture.shot import LARGEST, Capture, Lens, Shot, points_from_arrays
 from sfumato.core.errors import InputError
@@ -24,9 +31,8 @@ _KIND = b"# Bundle file"
 def find(source: Path) -> Path | None:
     """The bundle.out of a dataset (or NAME.bundle.out, in the folder or in its folder bundle), or None."""
     for place in _PLACES:
-        for path in sorted((source / place).glob("*.out")):
-            is_named_so = path.name == "bundle.out" or path.name.endswith(".bundle.out")
-            if is_named_so and head_of(path, len(_KIND)) == _KIND:
+        for path in files_ending(source / place, "bundle.out"):
+            if path.name.lower().removesuffix("bundle.out")[-1:] in ("", ".") and head_of(path, len(_KIND)) == _KIND:
                 return path
     return None
 
@@ -83,9 +89,9 @@ def _parse(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
 
 def _names(path: Path, source: Path, cameras: int) -> list[str]:
     """The photos of the list beside a bundle.out (each line: name, then maybe 0 and a focal length)."""
-    stem = path.name.removesuffix("bundle.out")  # "" or "NAME."
-    lists = [folder / name for folder in (path.parent, source) for name in (f"{stem}list.txt", "list.txt")]
-    listed = next((candidate for candidate in lists if candidate.is_file()), None)
+    stem = path.name[: -len("bundle.out")]  # "" or "NAME."
+    lists = (file_named(folder, name) for folder in (path.parent, source) for name in (f"{stem}list.txt", "list.txt"))
+    listed = next(filter(None, lists), None)
     if listed is None:
         photos = source / "images" if (source / "images").is_dir() else source
         names, where = list_photos(photos), str(photos)

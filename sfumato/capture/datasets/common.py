@@ -18,6 +18,8 @@ from sfumato.core.scene import Points
 
 __all__ = [
     "OPENCV_FROM_OPENGL",
+    "file_named",
+    "files_ending",
     "finite",
     "head_of",
     "load_object",
@@ -31,6 +33,19 @@ __all__ = [
 OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])  # x right, y up, z back to x right, y down, z forward
 _MOST_POINTS = 500_000  # of a cloud; more do not help the start of training
 _LARGEST_FILE = 512 << 20  # bytes; the cameras of a hundred thousand photos need less
+
+
+def file_named(folder: Path, name: str) -> Path | None:
+    """The file of that name in a folder, as it is or else in another case, as some programs and disks write it."""
+    if (folder / name).is_file():
+        return folder / name
+    return next((path for path in files_ending(folder, "") if path.name.lower() == name.lower()), None)
+
+
+def files_ending(folder: Path, suffix: str) -> list[Path]:
+    """The files in a folder whose names end so, in any case, sorted; none when it is no folder."""
+    paths = folder.iterdir() if folder.is_dir() else ()
+    return sorted(path for path in paths if path.name.lower().endswith(suffix) and path.is_file())
 
 
 def read_bytes(path: Path) -> bytes:
@@ -127,7 +142,7 @@ def points_beside(source: Path, shots: Sequence[Shot]) -> Points | None:
     Splats and meshes are passed over. A cloud that the cameras do not see, for it was exported in another system of
     coordinates, is passed over with a warning (SfumatoWarning). Raises InputError when the file is damaged.
     """
-    clouds = [path for path in sorted(source.glob("*.ply")) if _is_cloud(path)]
+    clouds = [path for path in files_ending(source, ".ply") if _is_cloud(path)]
     if len(clouds) != 1:
         return None
     points = read_point_cloud(clouds[0])

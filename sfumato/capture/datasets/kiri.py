@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from sfumato.capture.datasets.common import load_object
+from sfumato.capture.datasets.common import file_named, load_object
 from sfumato.capture.nerf_json import read_transforms
 from sfumato.capture.photos import list_photos
 from sfumato.capture.shot import Capture
@@ -18,11 +18,12 @@ def find(source: Path) -> Path | None:
 
     None, too, when there are photos elsewhere in the folder: then they are meant.
     """
-    if (source / "transforms.json").exists():
+    if file_named(source, "transforms.json"):
         return None
-    found = [path for pattern in ("*/transforms.json", "*/*/transforms.json") for path in sorted(source.glob(pattern))]
-    found = [path for path in found if not path.relative_to(source).parts[0].startswith((".", "__MACOSX"))]
-    if len(found) != 1 or not found[0].is_file():
+    folders = [path for pattern in ("*", "*/*") for path in sorted(source.glob(pattern)) if path.is_dir()]
+    folders = [path for path in folders if not path.relative_to(source).parts[0].startswith((".", "__MACOSX"))]
+    found = [path for folder in folders if (path := file_named(folder, "transforms.json"))]
+    if len(found) != 1:
         return None
     inside = f"{found[0].parent.relative_to(source).as_posix()}/"
     return found[0] if all(name.startswith(inside) for name in list_photos(source)) else None

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sfumato.capture.datasets.common import read_bytes, viewmat_of
+from sfumato.capture.datasets.common import file_named, read_bytes, viewmat_of
 from sfumato.capture.photos import list_photos
 from sfumato.capture.shot import Capture, Lens, Shot
 from sfumato.core.errors import InputError
@@ -22,8 +22,7 @@ _THEIRS_FROM_OPENCV = np.array([[0.0, 1, 0, 0], [1, 0, 0, 0], [0, 0, -1, 0], [0,
 
 def find(source: Path) -> Path | None:
     """The poses_bounds.npy of a dataset, or None."""
-    path = source / "poses_bounds.npy"
-    return path if path.is_file() else None
+    return file_named(source, "poses_bounds.npy")
 
 
 def read(found: Path, source: Path, progress: Progress = silent) -> Capture:

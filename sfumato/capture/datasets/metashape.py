@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sfumato.capture.colmap import report_missing
-from sfumato.capture.datasets.common import finite, head_of, points_beside, read_bytes, viewmat_of
+from sfumato.capture.datasets.common import files_ending, finite, head_of, points_beside, read_bytes, viewmat_of
 from sfumato.capture.datasets.metashape_lens import lens_of
 from sfumato.capture.photos import PhotoIndex
 from sfumato.capture.shot import Capture, Lens, Shot
@@ -39,8 +39,8 @@ class _Camera:
 
 def find(source: Path) -> Path | None:
     """The XML file of cameras in a folder, or None; cameras.xml before other names."""
-    files = sorted(source.glob("*.xml"), key=lambda path: (path.name.lower() != "cameras.xml", path.name))
-    return next((path for path in files if path.is_file() and _is_export(path)), None)
+    files = sorted(files_ending(source, ".xml"), key=lambda path: (path.name.lower() != "cameras.xml", path.name))
+    return next((path for path in files if _is_export(path)), None)
 
 
 def _is_export(path: Path) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sfumato.capture.colmap import report_missing
-from sfumato.capture.datasets.common import head_of, load_object, number, size_of
+from sfumato.capture.datasets.common import file_named, head_of, load_object, number, size_of
 from sfumato.capture.datasets.opensfm_lens import PANORAMAS, lens_of
 from sfumato.capture.photos import PhotoIndex, read_header
 from sfumato.capture.shot import LARGEST, Capture, Lens, Shot, points_from_arrays
@@ -34,11 +34,11 @@ class _Pose:
 def find(source: Path) -> Path | None:
     """The reconstruction.json of a dataset; or, of an OpenDroneMap result without one, its shots.geojson; or None."""
     for place in _PLACES:
-        path = source / place / "reconstruction.json"
-        if head_of(path, 64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
+        path = file_named(source / place, "reconstruction.json")
+        if path and head_of(path, 64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
             return path
-    for path in (source / "odm_report" / "shots.geojson", source / "shots.geojson"):
-        if path.is_file() and _cameras_of(path).is_file():
+    for path in (file_named(source / "odm_report", "shots.geojson"), file_named(source, "shots.geojson")):
+        if path and _cameras_of(path).is_file():
             return path
     return None
 
@@ -51,7 +51,7 @@ def read(found: Path, source: Path, progress: Progress = silent) -> Capture:
     cut out of them. Raises InputError when a file is damaged, a camera cannot be used, or most photos are missing.
     """
     progress("reading cameras", 0, 1)
-    if found.suffix == ".geojson":
+    if found.suffix.lower() == ".geojson":
         return _read_report(found, source)
     best = _largest(found)
     undistorted = found.parent / "undistorted" / "reconstruction.json"
@@ -91,7 +91,8 @@ def _read_report(found: Path, source: Path) -> Capture:
 
 def _cameras_of(report: Path) -> Path:
     """The cameras of a project, above the folder of its report."""
-    return report.parent.parent / "cameras.json"
+    folder = report.parent.parent
+    return file_named(folder, "cameras.json") or folder / "cameras.json"
 
 
 def _camera_of(named: str, values: Mapping[str, Any], cameras: Mapping[str, Any]) -> str:
@@ -207,8 +208,8 @@ def _place(found: Path, reconstruction: Mapping[str, Any]) -> dict[str, object]:
     """What is known of where the reconstruction is on Earth."""
     reference = reconstruction.get("reference_lla")
     for folder in (found.parent, found.parent.parent):  # the latter: of undistorted
-        path = folder / "reference_lla.json"
-        if reference is None and path.is_file():
+        path = file_named(folder, "reference_lla.json")
+        if reference is None and path:
             reference = load_object(path)
     if reference is None:
         return {"frame": "local (OpenSfM)"}

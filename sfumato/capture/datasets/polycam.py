@@ -5,7 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from sfumato.capture.colmap import report_missing
-from sfumato.capture.datasets.common import OPENCV_FROM_OPENGL, head_of, load_object, number, size_of, viewmat_of
+from sfumato.capture.datasets.common import (
+    OPENCV_FROM_OPENGL,
+    files_ending,
+    head_of,
+    load_object,
+    number,
+    size_of,
+    viewmat_of,
+)
 from sfumato.capture.datasets.depth import DepthMap, points_of
 from sfumato.capture.photos import PhotoIndex
 from sfumato.capture.shot import Capture, Lens, Shot
@@ -22,7 +30,7 @@ def find(source: Path) -> Path | None:
     """The folder of the cameras in a raw export, or None; the export or its keyframes folder may be given."""
     for root in (source / "keyframes", source):
         for cameras, photos in _PLACES:
-            files = sorted((root / cameras).glob("*.json"))
+            files = files_ending(root / cameras, ".json")
             if (root / photos).is_dir() and any(map(_is_camera, files[:3])):  # one may be damaged
                 return root / cameras
     return None
@@ -39,7 +47,7 @@ def read(found: Path, source: Path, progress: Progress = silent) -> Capture:
     (x right, y up, z back; the world's y is up). Photos that are missing are left out with one warning. Raises
     InputError when a camera is damaged, or most of the photos are missing.
     """
-    files = sorted(found.glob("*.json"))
+    files = files_ending(found, ".json")
     folder = found.parent / dict(_PLACES).get(found.name, "images")
     index = PhotoIndex([folder])
     shots, missing = [], []

@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 
 from sfumato.capture.brown import brown_lens
 from sfumato.capture.colmap import report_missing
-from sfumato.capture.datasets.common import OPENCV_FROM_OPENGL, head_of, points_beside, read_bytes, viewmat_of
+from sfumato.capture.datasets.common import (
+    OPENCV_FROM_OPENGL,
+    files_ending,
+    head_of,
+    points_beside,
+    read_bytes,
+    viewmat_of,
+)
 from sfumato.capture.photos import Header, PhotoIndex, read_headers
 from sfumato.capture.shot import Capture, Shot
 from sfumato.core.errors import InputError
@@ -39,19 +46,15 @@ class _Camera:
 
 def find(source: Path) -> Path | None:
     """The .csv "Internal/External camera parameters" of a dataset, else its first .xmp with a pose, or None."""
-    for path in _files(source, ".csv"):
+    for path in files_ending(source, ".csv"):
         if _header(head_of(path).decode("utf-8-sig", errors="replace").splitlines()[:5]) is not None:
             return path
     for folder in (source, source / "images"):
-        for path in _files(folder, ".xmp")[:_TRIED]:
+        for path in files_ending(folder, ".xmp")[:_TRIED]:
             head = head_of(path)
             if b"xcr:Rotation" in head and b"xcr:Position" in head:
                 return path
     return None
-
-
-def _files(folder: Path, suffix: str) -> list[Path]:
-    return sorted(path for path in folder.glob("*") if path.suffix.lower() == suffix and path.is_file())
 
 
 def read(found: Path, source: Path, progress: Progress = silent) -> Capture:
@@ -149,7 +152,7 @@ def _turn(axis: int, angle: float) -> NDArray[np.float64]:
 def _sidecars(folder: Path) -> dict[str, _Camera]:
     """The cameras in the .xmp files of a folder, by the photos' names without extension; those without pose are not."""
     cameras = {}
-    for path in _files(folder, ".xmp"):
+    for path in files_ending(folder, ".xmp"):
         camera = _camera_of_xmp(path, read_bytes(path).decode("utf-8-sig", errors="replace"))
         if camera is not None:
             cameras[path.stem] = camera

@@ -9,7 +9,15 @@ import torch
 from numpy.typing import NDArray
 
 from sfumato.capture.colmap import report_missing
-from sfumato.capture.datasets.common import OPENCV_FROM_OPENGL, finite, head_of, load_object, size_of, viewmat_of
+from sfumato.capture.datasets.common import (
+    OPENCV_FROM_OPENGL,
+    file_named,
+    finite,
+    head_of,
+    load_object,
+    size_of,
+    viewmat_of,
+)
 from sfumato.capture.photos import PhotoIndex, list_photos, read_header
 from sfumato.capture.shot import Capture, Lens, Shot
 from sfumato.core.errors import InputError, SfumatoWarning
@@ -26,8 +34,8 @@ _NAMES = (b'"poses"', b'"perFrameIntrinsicCoeffs"', b'"frameTimestamps"', b'"ini
 def find(source: Path) -> Path | None:
     """The metadata of an export or a recording, or None."""
     for root in (source, source / "EXR_RGBD"):
-        for path in (root / name for name in _METADATA):
-            if path.is_file() and _photo_folder(path) is not None and _is_metadata(path):
+        for path in (file_named(root, name) for name in _METADATA):
+            if path and _photo_folder(path) is not None and _is_metadata(path):
                 return path
     return None
 
