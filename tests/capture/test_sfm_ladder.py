@@ -73,7 +73,11 @@ def test_sizes_and_orientations_are_mixed(foxes: Pictures, tmp_path: Path) -> No
 
 
 def test_photos_pycolmap_cannot_read_are_converted(foxes: Pictures, tmp_path: Path) -> None:
-    found = solve(foxes(5, suffix=".webp"), tmp_path / "scene")
+    photos = foxes(5, suffix=".webp")
+    Image.open(photos / "0 of many.webp").save(photos / "0 of many.webp.jpg")  # as some converters name it
+    assert solve(photos, tmp_path / "other").registered == 6
+    (photos / "0 of many.webp.jpg").unlink()
+    found = solve(photos, tmp_path / "scene")
     assert found.registered == 5
     model = load_pycolmap().Reconstruction(tmp_path / "scene" / "sparse" / "0")
     assert {image.name for image in model.images.values()} == {f"{number} of many.webp" for number in range(5)}
@@ -88,8 +92,16 @@ def test_converted_photos_keep_what_exif_says_of_the_lens(foxes: Pictures, tmp_p
         Image.open(path).save(path, exif=exif)
     (tmp_path / "work").mkdir()
     looks, _ = look_at_all(photos, list_photos(photos), silent)
-    evidence = Evidence(Site(photos, looks, {}, tmp_path / "work", silent), FeatureSettings(), tmp_path / "features.db")
+    told: list[tuple[str, int, int]] = []
+    site = Site(photos, looks, {}, tmp_path / "work", lambda *news: told.append(news))
+    evidence = Evidence(site, FeatureSettings(), tmp_path / "features.db")
     evidence.find_features()
+    assert [news for news in told if news[0] == "converting photos"] == [
+        ("converting photos", done, 3) for done in range(4)
+    ]
+    converted = sorted((tmp_path / "work" / "converted").iterdir())
+    assert all(path.read_bytes().startswith(b"\xff\xd8") for path in converted)
+    assert sum(path.stat().st_size for path in converted) < 3 * 270 * 480  # bytes; as PNG it is four times as much
     with load_pycolmap().Database.open(evidence.path) as database:
         (camera,) = database.read_all_cameras()
     assert camera.has_prior_focal_length

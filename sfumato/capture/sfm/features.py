@@ -1,6 +1,6 @@
 """SIFT features of photos, by pycolmap: photos and masks to keypoints and descriptors in its database."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,15 +10,20 @@ import numpy as np
 from PIL import Image
 
 from sfumato.capture.masks import read_mask
+from sfumato.capture.photos import map_photos
 from sfumato.capture.sfm.site import FeatureSettings, Site
+from sfumato.capture.sfm.survey import BYTES, Look
 from sfumato.capture.sfm.watch import watched
 from sfumato.capture.undistort import load_pycolmap
 from sfumato.core.image import opened, read_image
+from sfumato.core.limits import threads_for
 
 __all__ = ["color", "find_features"]
 
 MANY = 10  # photos of one lens from which on its full distortion can be told from the photos
 LARGE = 400_000  # pixels of a photo with so many features that a second orientation is a second point in the same place
+QUALITY = 95  # of converted photos as JPEG, which are a fraction as large as PNG
+LONGEST_EXIF = 65533  # bytes that fit into a JPEG
 NATIVE = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp")  # what pycolmap reads; the rest is converted for it
 
 
@@ -45,7 +50,7 @@ def color(model: Any, site: Site) -> None:
     """Give the points of a model the colors they have in the photos."""
     model.extract_colors_for_all_images(site.photos)
     for number, image in model.images.items():
-        changed = f"{image.name}.png"
+        changed = _changed(image.name)
         if image.has_pose and (site.work / "converted" / changed).exists():
             name, image.name = image.name, changed
             model.extract_colors_for_image(number, site.work / "converted")  # of points that have none yet
@@ -64,24 +69,45 @@ class _Folders:
 def _folders(site: Site) -> _Folders:
     """Convert the photos that pycolmap does not read, and write the masks as it wants them; once for a site."""
     folder, masks = site.work / "converted", site.work / "masks"
-    originals = {f"{name}.png": name for name in site.names if not name.lower().endswith(NATIVE)}
-    for changed, name in originals.items():
-        if not (folder / changed).exists():
-            (folder / changed).parent.mkdir(parents=True, exist_ok=True)
-            picture = Image.fromarray(read_image(site.photos / name)[..., :3].contiguous().numpy())
-            picture.save(folder / changed, compress_level=1, exif=_exif(site.photos / name))
+    originals = {_changed(look.name): look.name for look in site.looks if not look.name.lower().endswith(NATIVE)}
     changed_names = {name: changed for changed, name in originals.items()}
-    for look in site.looks if site.masks else ():
+
+    def convert(look: Look) -> None:
+        _convert(site.photos / look.name, folder / changed_names[look.name])
+
+    def write_mask(look: Look) -> None:
         target = masks / f"{changed_names.get(look.name, look.name)}.png"
-        if not target.exists():
-            _write_mask(site.masks.get(look.name), target, look.size)
+        _write_mask(site.masks.get(look.name), target, look.size)
+
+    _once(site, folder, "converting photos", convert, [look for look in site.looks if look.name in changed_names])
+    _once(site, masks, "writing masks", write_mask, site.looks if site.masks else [])
     return _Folders(folder, masks if site.masks else None, originals)
+
+
+def _once(site: Site, folder: Path, stage: str, work: Callable[[Look], None], looks: Sequence[Look]) -> None:
+    """The work of every photo, which fills `folder`, unless an earlier call has done it."""
+    if looks and not folder.exists():
+        largest = max(look.size[0] * look.size[1] for look in looks)
+        map_photos(work, looks, stage, site.progress, threads_for(BYTES * largest))
+
+
+def _changed(name: str) -> str:
+    """What a photo is called when it is converted: as no photo beside it is, such as a.heic.jpg."""
+    return f"{name}.converted.jpg"
+
+
+def _convert(photo: Path, target: Path) -> None:
+    """Write a photo as a JPEG that keeps what its EXIF says of the lens."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    picture = Image.fromarray(read_image(photo)[..., :3].contiguous().numpy())
+    picture.save(target, quality=QUALITY, exif=_exif(photo))
 
 
 def _exif(photo: Path) -> bytes:
     """What EXIF says of a photo: pycolmap takes focal length and place from it. Nothing when it is damaged."""
     with suppress(Exception), opened(photo) as file:
-        return file.getexif().tobytes()
+        exif = file.getexif().tobytes()
+        return exif if len(exif) <= LONGEST_EXIF else b""
     return b""
 
 
