@@ -30,18 +30,20 @@ def plan_steps(
     backend: str = "auto",
     start: Gaussians | None = None,
     keep: int | None = None,
+    most: int | None = None,
 ) -> TrainConfig:
     """The config with `steps`, and `max_gaussians` where it is None, so that planning and training fit into `seconds`.
 
     Measured by rehearsals: the whole training in a few dozen steps, thrown away afterwards. They pass through the
     same sizes of photos, numbers of Gaussians and edits, and 60 to 100 of their steps cost within 5 % of what those
-    of training do on average. Kernels must be compiled before. start and keep are those of `train`. Raises InputError
-    when `seconds` is not positive, or too short for a single step.
+    of training do on average. Kernels must be compiled before. start and keep are those of `train`. most: Gaussians
+    that memory has room for, in rehearsals and in the plan; None: any number. Raises InputError when `seconds` is not
+    positive, or too short for a single step.
     """
     if not seconds > 0:
         raise InputError(f"seconds must be positive; got {seconds}")
     began = perf_counter()
-    caps = [config.max_gaussians] if config.max_gaussians else [CAPS[0], CAPS[1]]
+    caps = [_bounded(config.max_gaussians, most)] if config.max_gaussians else _caps(most)
 
     def learn(config: TrainConfig, on_step: OnStep) -> None:
         train(scene, config, backend, on_step, start, keep)
@@ -49,14 +51,27 @@ def plan_steps(
     costs = [_measure(learn, replace(config, max_gaussians=cap), seconds) for cap in caps]
     left = USED * seconds - (perf_counter() - began)
 
+    def cap(steps: int) -> int:
+        return _bounded(replace(config, steps=steps).gaussians_for(scene), most)
+
     def needed(steps: int) -> float:
-        gaussians = replace(config, steps=steps).gaussians_for(scene)
-        return _between(caps, [cost.fixed + steps * cost.per_step for cost in costs], gaussians)
+        return _between(caps, [cost.fixed + steps * cost.per_step for cost in costs], cap(steps))
 
     steps = _most(lambda steps: needed(steps) <= left)
     if steps < 1:
         raise InputError(f"seconds must be enough to train; {seconds:g} are not; give more, or a number of steps")
-    return replace(config, steps=steps, max_gaussians=replace(config, steps=steps).gaussians_for(scene))
+    return replace(config, steps=steps, max_gaussians=cap(steps))
+
+
+def _bounded(gaussians: int, most: int | None) -> int:
+    return gaussians if most is None else min(gaussians, most)
+
+
+def _caps(most: int | None) -> list[int]:
+    """The caps to rehearse with, far enough apart to tell what a Gaussian costs."""
+    if most is None or most >= CAPS[1]:
+        return list(CAPS)
+    return sorted({max(1, most // 2), most})
 
 
 def _measure(learn: _Learn, config: TrainConfig, seconds: float) -> "_Rehearsal":

@@ -99,6 +99,37 @@ def test_rehearsals_start_from_what_training_starts_from(toy: Scene, monkeypatch
     assert seen == {(start, 1000)}
 
 
+@pytest.mark.parametrize(
+    ("most", "rehearsed"),
+    [(None, [20_000, 40_000]), (10**6, [20_000, 40_000]), (20_001, [10_000, 20_001]), (1, [1])],
+)
+def test_rehearsals_stay_within_memory(
+    toy: Scene, monkeypatch: pytest.MonkeyPatch, most: int | None, rehearsed: list[int]
+) -> None:
+    clock, seen = Clockwork(0.1, 0.004, gaussian=2e-7), []
+
+    def noted(scene: Scene, config: TrainConfig, backend: str, on_step: OnStep, *more: object) -> None:
+        seen.append((config.max_gaussians, config.most_pairs))
+        clock.train(scene, config, backend, on_step)
+
+    monkeypatch.setattr(planning, "perf_counter", lambda: clock.now)
+    monkeypatch.setattr(planning, "train", noted)
+    config = plan_steps(toy, TrainConfig(most_pairs=12_345), 60.0, "reference", most=most)
+    assert sorted(set(seen)) == [(cap, 12_345) for cap in rehearsed]
+    wanted = TrainConfig(steps=config.steps).gaussians_for(toy)
+    assert config.max_gaussians == (wanted if most is None else min(most, wanted))
+    clock.train(toy, config, "reference", lambda progressed: None)
+    assert 0.85 * 60 < clock.now <= 60  # fewer Gaussians leave time for more steps
+
+
+def test_a_cap_that_is_asked_for_stays_within_memory(toy: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clockwork(0.1, 0.004)
+    monkeypatch.setattr(planning, "perf_counter", lambda: clock.now)
+    monkeypatch.setattr(planning, "train", clock.train)
+    assert plan_steps(toy, CONFIG, 60.0, "reference", most=7).max_gaussians == 7
+    assert plan_steps(toy, CONFIG, 60.0, "reference", most=70).max_gaussians == 30
+
+
 def test_a_real_training_can_be_planned(toy: Scene) -> None:
     config = plan_steps(toy, CONFIG, 3.0, "reference")
     assert config.steps is not None
