@@ -62,7 +62,8 @@ def unpacked(archive: Path, store: Path, progress: Progress = silent) -> Path:
 
     It is unpacked to store/archives, where the next call finds it; a crash leaves nothing that a call would find.
     Raises InputError when the archive is damaged, encrypted, of another kind, empty, would leave its folder, holds
-    links, unpacks to suspiciously much or to more than the disk has free; or when the store cannot be written.
+    links or nothing but other archives, unpacks to suspiciously much or to more than the disk has free; or when the
+    store cannot be written.
     """
     if not archive.is_file():
         raise InputError(f"{archive} is not there; give an archive of photos or of a dataset")
@@ -73,6 +74,7 @@ def unpacked(archive: Path, store: Path, progress: Progress = silent) -> Path:
             _sweep(place.parent)
             part.mkdir(parents=True)
             _unpack(archive, part, progress)
+            _check_nested(archive, part)
             _settle(part, place)
         except OSError as error:
             why = error.strerror or str(error)
@@ -133,6 +135,15 @@ def _unpack(archive: Path, folder: Path, progress: Progress) -> None:
             progress("unpacking", files, total)
     if not files:
         raise InputError(f"{archive} holds no files; pack it again")
+
+
+def _check_nested(archive: Path, folder: Path) -> None:
+    """Raise InputError when what was unpacked are archives, as of downloads that were packed again."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and not _NOTES.match(path.name))
+    first = next(files, None)
+    if first and is_archive(first) and all(is_archive(path) for path in files):
+        name = first.relative_to(folder).as_posix()
+        raise InputError(f"{archive} holds an archive, {name}: unpack it and give that")
 
 
 def _limit(archive: Path, folder: Path) -> tuple[int, str]:

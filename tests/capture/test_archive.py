@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import stat
 import tarfile
 import time
@@ -229,6 +230,16 @@ def test_other_kinds(tmp_path: Path, head: bytes, kind: str) -> None:
 @each_kind
 def test_empty(tmp_path: Path, pack: Pack, suffix: str) -> None:
     refused(pack(tmp_path / f"a{suffix}", {}), tmp_path / "store", "holds no files")
+
+
+@each_kind
+def test_an_archive_in_an_archive(tmp_path: Path, pack: Pack, suffix: str) -> None:
+    inner = pack(tmp_path / f"inner{suffix}", FILES).read_bytes()
+    for files in ({f"in/inner{suffix}": inner}, {f"in/inner{suffix}": inner, "in/z.zip": inner, "in/README.md": b"x"}):
+        told = rf"a\.zip holds an archive, in/inner{re.escape(suffix)}: unpack it and give that$"
+        refused(zipped(tmp_path / "a.zip", files), tmp_path / "store", told)
+    zipped(tmp_path / "b.zip", {**FILES, "depth.zip": inner})
+    assert "depth.zip" in contents(unpacked(tmp_path / "b.zip", tmp_path / "store"))
 
 
 def test_two_things_of_one_name(tmp_path: Path) -> None:
