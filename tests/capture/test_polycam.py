@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from ring import FLIP, NONSENSE, SIZE, photos, pinhole_pixels, points, same_poses, survives, truncations, viewmats
 
+from sfumato.capture import load_scene
 from sfumato.capture.datasets.polycam import find, read
 from sfumato.capture.shot import Capture, Lens
 from sfumato.core.errors import InputError, SfumatoWarning
@@ -120,6 +121,18 @@ def test_depth_too_far_away_or_damaged(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((18, 24, 3), np.uint8)).save(path)
     with pytest.warns(SfumatoWarning, match="1 depth maps cannot be read"):
         whole(tmp_path)
+
+
+def test_a_broken_photo_is_no_broken_depth_map(tmp_path: Path) -> None:
+    write(tmp_path)
+    write_depth(tmp_path)
+    path = tmp_path / "keyframes" / "corrected_images" / f"{NAMES[0]}.jpg"
+    path.write_bytes(path.read_bytes()[:-400])
+    found = whole(tmp_path).points  # a warning would be an error
+    assert found is not None
+    assert len(found) == 5 * 12 * 17
+    with pytest.warns(SfumatoWarning, match=rf"1 of 6 photos cannot be read and are left out: .*{path.name}"):
+        load_scene(tmp_path, cache=tmp_path / "cache")
 
 
 def test_corrected_cameras_come_first(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from PIL import Image
 
 from sfumato.capture.photos import map_photos
 from sfumato.capture.shot import Shot, points_from_arrays
-from sfumato.core.errors import SfumatoWarning
+from sfumato.core.errors import InputError, SfumatoWarning
+from sfumato.core.image import opened
 from sfumato.core.progress import Progress, silent
 from sfumato.core.scene import Points
 
@@ -38,7 +39,8 @@ class DepthMap:
 def points_of(maps: Sequence[DepthMap], progress: Progress = silent) -> Points | None:
     """About POINTS points in the world on a grid in every map, where depth is reliable; None when there are none.
 
-    Maps that cannot be read are passed over with one warning (SfumatoWarning).
+    Maps that cannot be read are passed over with one warning (SfumatoWarning); those of photos that cannot be read
+    without a word, for these are reported when they are developed.
     """
     share = math.ceil(POINTS / max(1, len(maps)))
     rows = map_photos(lambda item: _unproject(item, share), maps, "reading depth maps", progress)
@@ -60,7 +62,10 @@ def _unproject(item: DepthMap, share: int) -> _Row | None:
         if depth.ndim != 2:
             return None
         height, width = depth.shape
-        colors = _small(item.shot.path, width, height)
+        try:
+            colors = _small(item.shot.path, width, height)
+        except InputError:
+            return np.empty((0, 3)), np.empty((0, 3), dtype=np.uint8)
         usable = (depth > 0) & (depth <= _RELIABLE) & _trusted(item.confidence, width, height)
         step = max(1, math.ceil(math.sqrt(usable.sum() / share)))
         y, x = (places.ravel() for places in np.mgrid[step // 2 : height : step, step // 2 : width : step])
@@ -77,8 +82,8 @@ def _unproject(item: DepthMap, share: int) -> _Row | None:
 
 
 def _small(path: Path, width: int, height: int) -> NDArray[np.uint8]:
-    """(height, width, 3) colors of a photo, decoded no larger than needed."""
-    with Image.open(path) as file:
+    """(height, width, 3) colors of a photo, decoded no larger than needed. Raises InputError when it is broken."""
+    with opened(path) as file:
         file.draft("RGB", (width, height))
         return np.asarray(file.convert("RGB").resize((width, height), Image.Resampling.BOX))
 
