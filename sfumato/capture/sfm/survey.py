@@ -15,7 +15,7 @@ from sfumato.core.image import read_image
 from sfumato.core.limits import threads_for
 from sfumato.core.progress import Progress
 
-__all__ = ["THUMBNAIL", "Look", "Refused", "look_at_all", "sharpness"]
+__all__ = ["BYTES", "THUMBNAIL", "Look", "Refused", "look_at_all", "sharpness"]
 
 THUMBNAIL = 128  # pixels, the longer side
 LONGER_SIDE = 1600  # pixels; larger photos are judged as they look at this size
