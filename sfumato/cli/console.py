@@ -112,8 +112,9 @@ class TrainingLine:
             self._live.stop()
 
     def measured(self, psnr: float) -> None:
-        """Take in the PSNR, dB, of a picture."""
-        self._recent.append(psnr)
+        """Take in the PSNR, dB, of a picture; not a number, of one that a mask ignores, is left out."""
+        if math.isfinite(psnr):
+            self._recent.append(psnr)
 
     def __call__(self, progressed: "Progressed") -> None:
         """Show a step, unless the last one has only just been shown."""

@@ -50,10 +50,13 @@ class Progressed:
 
     @property
     def psnr(self) -> float:
-        """Of this step's picture against its photo, where that counts, in decibels; computed when asked for."""
+        """Of this step's picture against its photo, where that counts, in decibels; computed when asked for.
+
+        Not a number where the mask ignores all of the photo.
+        """
         error = (self.image.detach().clamp(0, 1) - self.photo.to(self.image) / 255).square()
         if self.shown is not None:
-            error = error * self.shown / self.shown.mean().clamp(min=1e-10)
+            error = error * self.shown / self.shown.mean()
         return -10 * error.mean().clamp(min=1e-10).log10().item()
 
 

@@ -1,13 +1,17 @@
 """What the person sees: a live line at a terminal, a handful of plain lines elsewhere."""
 
 import io
+import json
+import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import torch
 from rich.console import Console
 
 from sfumato.cli.console import Stages, TrainingLine, duration
+from sfumato.cli.journal import Journal
 from sfumato.core.gaussians import Gaussians
 from sfumato.train import Progressed
 
@@ -52,6 +56,28 @@ def test_training_elsewhere_than_at_a_terminal_is_a_dozen_lines() -> None:
     assert lines[-1].startswith("step 1000 of 1000")
     assert "25.50 dB" in lines[-1]  # of the last 20, 11 have 30 dB and 9 have 20 dB
     assert "\x1b" not in screen.text
+
+
+def test_photos_that_are_ignored_are_not_in_the_mean() -> None:
+    screen = Screen(terminal=False)
+    with TrainingLine(screen.console) as line:
+        line.measured(math.nan)
+        line(progressed(1))
+        line.measured(20.0)
+        line.measured(math.nan)
+        line(progressed(1000))
+    first, last = screen.text.splitlines()
+    assert "  -  " in first
+    assert "20.00 dB" in last
+    assert "nan" not in screen.text
+
+
+def test_photos_that_are_ignored_have_no_number_in_the_log(tmp_path: Path) -> None:
+    with Journal(tmp_path / "log.jsonl") as journal:
+        for step, psnr in enumerate((math.nan, 20.0), start=1):
+            journal.write(progressed(step), psnr)
+    lines = (tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["psnr"] for line in lines] == [None, 20.0]
 
 
 def test_training_at_a_terminal_is_one_live_line() -> None:

@@ -1,7 +1,9 @@
 """Training with masks: what is ignored has no influence at all, and what is empty becomes transparent."""
 
+import math
 from dataclasses import replace
 
+import pytest
 import torch
 
 from sfumato.core.gaussians import Gaussians
@@ -32,6 +34,17 @@ def test_ignored_pixels_have_no_influence(toy: Scene, backend: str, seed: int) -
     assert torch.equal(one.means, other.means)
     assert torch.equal(one.sh0, other.sh0)
     assert len(one) != len(shown) or not torch.equal(one.means, shown.means)  # they would have had one
+
+
+def test_a_photo_that_is_ignored_has_no_psnr(toy: Scene, backend: str) -> None:
+    masked = with_masks(toy, IGNORED).views
+    nothing = torch.full((32, 32), IGNORED, dtype=torch.uint8)
+    scene = replace(toy, views=[replace(masked[0], photo=Picture(toy.views[0].image, nothing)), *masked[1:]])
+    found: list[tuple[float, float]] = []
+    train(scene, replace(CONFIG, steps=12), backend, lambda p: found.append((p.loss, p.psnr)))
+    gone = [loss for loss, psnr in found if math.isnan(psnr)]
+    assert gone == pytest.approx([0, 0], abs=1e-6)  # twice in twelve steps
+    assert all(0 < psnr < 50 for _, psnr in found if not math.isnan(psnr))
 
 
 def opacity(gaussians: Gaussians, scene: Scene, backend: str) -> float:
