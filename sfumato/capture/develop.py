@@ -140,11 +140,11 @@ class Developer:
         if self.masks == "off" or (shot.mask is None and image.shape[2] == 3):
             return None
         height, width, colors = image.shape
+        masked = None if shot.mask is None else read_mask(shot.mask, width, height, self.invert_masks)
         mask = torch.full((height, width), SHOWN, dtype=torch.uint8)
         if colors == 4:
             mask[image[..., 3] == 0] = EMPTY
-        if shot.mask is not None:
-            masked = read_mask(shot.mask, width, height, self.invert_masks)
+        if masked is not None:
             mask[masked] = EMPTY if self.masks == "empty" else IGNORED
         return mask
 

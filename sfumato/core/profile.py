@@ -14,13 +14,14 @@ _MODES = ("RGB", "L", "CMYK")
 
 
 def to_srgb(file: Image.Image) -> Image.Image:
-    """The picture in sRGB, as RGB or, when it has transparency, RGBA.
+    """The picture in sRGB, as RGB or, when it has transparency, RGBA; the file's own picture where it is that already.
 
     Colors outside of sRGB are clipped (relative colorimetric). A picture without a profile, or with one that is damaged
     or does not fit its pixels, is taken as sRGB.
     """
     has_alpha = "A" in file.getbands() or "transparency" in file.info
-    plain = file.convert("RGBA" if has_alpha else "RGB")
+    mode = "RGBA" if has_alpha else "RGB"
+    plain = file if file.mode == mode else file.convert(mode)  # which would copy what is so already
     profile = file.info.get("icc_profile")
     if not isinstance(profile, bytes):
         return plain

@@ -21,7 +21,7 @@ AHEAD = 4  # photos that are decoded before they are asked for
 # threads that decode (more would only take cores from training) and photos ahead: the first that fits into memory
 CREWS = ((2, AHEAD), (2, 2), (1, 2), (1, 1))
 BUSY = 10  # bytes per pixel of a photo that is being decoded: four in Pillow, three as a tensor, three laid out anew
-BUSY_MASKED = 12  # with a mask, there is one color more as a tensor, and the mask by itself
+BUSY_MASKED = 14  # with a mask, which is decoded as a picture beside the photo
 
 
 @dataclass(frozen=True, eq=False)

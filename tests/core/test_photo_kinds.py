@@ -15,6 +15,7 @@ from PIL import Image, ImageCms, features
 from sfumato.core.errors import InputError
 from sfumato.core.image import image_header, read_image
 from sfumato.core.linear import encode
+from sfumato.core.profile import to_srgb
 
 
 def png16(path: Path, pixels: np.ndarray) -> None:
@@ -296,3 +297,10 @@ def test_damaged_files_are_pictures_or_one_sentence(tmp_path: Path, seed: int) -
                 except InputError as error:
                     said = str(error)
                 assert not said or (str(path) in said and "\n" not in said)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_what_is_srgb_is_not_copied(mode: str) -> None:
+    """A copy of each photo that is being decoded is memory that nobody plans for."""
+    picture = Image.new(mode, (4, 3))
+    assert to_srgb(picture) is picture

@@ -89,7 +89,7 @@ def test_masks_take_a_byte_a_pixel() -> None:
     assert part(alone, "pictures") - part(bare, "pictures") == 800_000 * COSTS["cpu"].pixel_masked
     assert part(masked, "photos") - part(DEMAND, "photos") == 800_000 * (90 + 90 / 4)
     streamed = replace(masked, in_views=False, keep=0)
-    assert part(streamed, "photos") == under_way(masked.train, 0) == 800_000 * (12 + 2 * 4)
+    assert part(streamed, "photos") == under_way(masked.train, 0) == 800_000 * (14 + 2 * 4)
     assert part(replace(streamed, keep=None), "photos") == 4 * 800_000 * 90 + under_way(masked.train)
 
 

@@ -145,7 +145,7 @@ def test_memory_bounds_what_is_held(views: list[View]) -> None:
         assert count.total() >= most + unheld * 5, keep
 
 
-@pytest.mark.parametrize(("keep", "ahead"), [(OTHERS, 4), (OTHERS - 1, 2), (24 * SIDE * SIDE, 2), (0, 1)])
+@pytest.mark.parametrize(("keep", "ahead"), [(OTHERS, 4), (OTHERS - 1, 2), (26 * SIDE * SIDE, 2), (0, 1)])
 def test_few_photos_are_decoded_ahead(views: list[View], keep: int, ahead: int) -> None:
     count: Counter[str] = Counter()
     with Photos(lazy(views * 5, count), (1,), seed=1, keep=keep) as photos:
@@ -159,7 +159,7 @@ def test_what_is_under_way_by_hand() -> None:
     assert under_way(plain) == 100 * (2 * 10 + 3 * 5)  # two being decoded, four ahead, one in use
     assert under_way(plain, keep=3499) == 100 * (2 * 10 + 3 * 3)
     assert under_way(plain, keep=0) == 100 * (10 + 3 * 2)
-    assert under_way(masked) == 100 * (2 * 12 + 4 * 5)
+    assert under_way(masked) == 100 * (2 * 14 + 4 * 5)
     assert under_way(plain + masked) == under_way(masked)
     assert under_way([]) == 0
 
