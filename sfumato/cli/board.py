@@ -1,5 +1,6 @@
 """Training steps to TensorBoard, for those who have it installed and ask for it."""
 
+import math
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -53,4 +54,5 @@ class Board:
         step = progressed.earlier + progressed.step
         scalars = {"loss": progressed.loss, "psnr": psnr, "gaussians": len(progressed.gaussians)}
         for name, value in scalars.items():
-            self._writer.add_scalar(f"train/{name}", value, step, walltime=None)
+            if math.isfinite(value):
+                self._writer.add_scalar(f"train/{name}", value, step, walltime=None)

@@ -44,6 +44,7 @@ class Budget:
         self._config, self._backend, self._downscale, self._at_least = config, backend, downscale, at_least
         self._resumed = resumed
         self._demand: Demand | None = None
+        self._most_pairs: int | None = None
         self.fitted: Fitted | None = None
 
     def fit_photos(self, train: "Sequence[Size]", test: "Sequence[Size]") -> tuple[float, int | None]:
@@ -61,7 +62,7 @@ class Budget:
         if self._resumed and fitted.smaller > 1:
             raise self.too_small("photos of this size")
         _say(fitted.said)
-        self._demand = fitted.demand
+        self._demand, self._most_pairs = fitted.demand, fitted.most_pairs
         return float(fitted.smaller), fitted.keep_in_views
 
     def fit_training(self, scene: "Scene", config: "TrainConfig") -> "TrainConfig":
@@ -90,6 +91,17 @@ class Budget:
         """Bytes of photos prepared for training to hold; None: all."""
         demand = self.fitted.demand if self.fitted else self._demand
         return demand.keep if demand else None
+
+    @property
+    def most(self) -> int | None:
+        """Gaussians that there is room for beside photos as they are held; None before photos were looked at."""
+        from sfumato.train.memory import most_gaussians
+
+        return most_gaussians(self._demand, self.bytes) if self._demand else None
+
+    def rehearsed(self, config: "TrainConfig") -> "TrainConfig":
+        """The config with tile lists no longer than fit, for rehearsals."""
+        return config if self._most_pairs is None else replace(config, most_pairs=self._most_pairs)
 
     def to_report(self) -> dict[str, object]:
         """For report.json."""

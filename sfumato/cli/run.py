@@ -156,7 +156,9 @@ def train_and_report(
         began = perf_counter()
         if seconds is not None:
             refined = start if isinstance(start, Gaussians) else None
-            config = plan_steps(scene, config, seconds, backend, refined, budget.keep if budget else None)
+            config = budget.rehearsed(config) if budget else config
+            keep, most = (budget.keep, budget.most) if budget else (None, None)
+            config = plan_steps(scene, config, seconds, backend, refined, keep, most)
             say(f"{seconds:g} seconds are enough for {config.steps} steps; --steps {config.steps} repeats this run")
         planning = perf_counter() - began
         config = config.fixed(scene)
