@@ -12,9 +12,9 @@ from sfumato.core.units import parse_bytes, say_bytes
 from sfumato.kernels.backends import load
 
 if TYPE_CHECKING:
-    from sfumato.core.scene import Scene
+    from sfumato.core.scene import Scene, Size
     from sfumato.train import TrainConfig
-    from sfumato.train.memory import Demand, Fitted, Size
+    from sfumato.train.memory import Demand, Fitted
 
 __all__ = ["Budget"]
 

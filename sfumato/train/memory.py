@@ -25,7 +25,6 @@ __all__ = [
     "Demand",
     "Fitted",
     "Prediction",
-    "Size",
     "default_budget",
     "demand_of",
     "fit",
