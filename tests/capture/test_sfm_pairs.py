@@ -1,10 +1,12 @@
 """The choice of pairs: photos as sets of descriptors along a path, without any structure from motion."""
 
+import itertools
+
 import pytest
 import torch
 from torch import Tensor
 
-from sfumato.capture.sfm.pairs import BEST, choose_pairs, every_pair
+from sfumato.capture.sfm.pairs import BEST, FAR, choose_pairs, every_pair
 from sfumato.capture.sfm.vocabulary import alike
 
 
@@ -92,3 +94,16 @@ def test_what_looks_alike() -> None:
     assert all(abs(others[0] - number) <= 2 for number, others in enumerate(found))
     assert [len(others) for others in alike(walk(3), 10)] == [2, 2, 2]
     assert alike([], 4) == []
+
+
+@pytest.mark.parametrize("in_order", [False, True])
+def test_photos_from_farther_and_farther_are_matched_too(in_order: bool) -> None:
+    """Neighbours alone let a walk bend: of the 50 photos on either side that share something, some of all are taken."""
+    count, reach = 120, 45  # those at 45 share 15 of 60 things
+    pairs = set(choose_pairs(walk(count, features=60, step=1), in_order=in_order))
+    for photo in range(reach, count - reach, 5):
+        steps = sorted(abs(a - b) for a, b in pairs if photo in (a, b))
+        gaps = [after - before for before, after in itertools.pairwise(steps)]
+        assert steps[-1] >= 40
+        assert max(gaps) <= 15
+    assert len(pairs) < count * (BEST + FAR)

@@ -9,19 +9,20 @@ from sfumato.capture.photos import map_photos
 from sfumato.capture.sfm.vocabulary import alike
 from sfumato.core.progress import Progress, silent
 
-__all__ = ["BEST", "LARGEST", "MANY", "Pair", "choose_pairs", "every_pair"]
+__all__ = ["BEST", "FAR", "LARGEST", "MANY", "Pair", "choose_pairs", "every_pair"]
 
 Pair = tuple[int, int]  # two places in the list of photos, the smaller first
 
 LARGEST = 384  # features of a photo that are compared, those of the largest scale
-BEST = 8  # neighbours of each photo; cameras of fox come out the same with 6, 12 and all
+BEST = 8  # neighbours of each photo
+FAR = 12  # less similar photos that each is matched with, too: neighbours alone let a long walk bend
 BEST_IN_ORDER = 5  # besides those that come next
 MANY = 150  # photos up to which every two are compared
 ALIKE = 30  # candidates of each photo above that: those that look alike
 NEAR = 20  # and those taken near by
 WINDOW = 5  # photos that follow one in a sequence, all of which it is matched with
 FORESTS = 3  # spanning forests of the best pairs, so that no group of photos hangs by a thread
-MIN_MUTUAL = 8  # matches that a pair needs that is neither next in order nor holds the graph together
+MIN_MUTUAL = 6  # matches that a pair needs that is neither next in order nor holds the graph together
 RATIO = 0.8  # a match is this much closer than the second best (Lowe 2004)
 DISTANCE = 0.7  # farthest apart that two descriptors of a match are; both have length 1
 AT_ONCE = 32  # photos that one is compared with in one product: 20 MB
@@ -41,7 +42,8 @@ def choose_pairs(
     best: int = BEST,
     progress: Progress = silent,
 ) -> list[Pair]:
-    """Pairs to match: for each photo its `best` neighbours, plus what keeps the graph of photos together.
+    """Pairs to match: for each photo its `best` neighbours, some others from all over those that it shares anything
+    with, and what keeps the graph of photos together.
 
     descriptors: (F, D) of each photo, of length 1, of its `LARGEST` features of largest scale; F may differ and may
         be 0. Large features are few, and are seen from near and far.
@@ -58,10 +60,11 @@ def choose_pairs(
     certain = set(_in_order(count, range(1, WINDOW + 1))) if in_order else set()
     candidates = sorted(_candidates(descriptors, places, in_order) - certain)
     scores = dict(zip(candidates, _mutual_matches(descriptors, candidates, progress), strict=True))
+    likely = {pair: score for pair, score in scores.items() if score >= MIN_MUTUAL}
+    far = _spread(likely, best)
     if in_order:
-        likely = {pair: score for pair, score in scores.items() if score >= MIN_MUTUAL}
-        return sorted(certain | _best_of_each(likely, min(best, BEST_IN_ORDER)))
-    return sorted(_best_of_each(scores, best) | _forests(scores, count))
+        return sorted(certain | far | _best_of_each(likely, min(best, BEST_IN_ORDER)))
+    return sorted(far | _best_of_each(scores, best) | _forests(scores, count))
 
 
 def _in_order(count: int, steps: Iterable[int]) -> Iterator[Pair]:
@@ -146,6 +149,20 @@ def _best_of_each(scores: dict[Pair, int], best: int) -> set[Pair]:
             found.add(pair)
         for photo in pair:
             taken[photo] = taken.get(photo, 0) + 1
+    return found
+
+
+def _spread(scores: dict[Pair, int], best: int) -> set[Pair]:
+    """For each photo FAR pairs at even distances in the ranking behind its `best`: views from farther and farther."""
+    ranked: dict[int, list[Pair]] = {}
+    for pair in _by_score(scores):
+        for photo in pair:
+            ranked.setdefault(photo, []).append(pair)
+    found: set[Pair] = set()
+    for pairs in ranked.values():
+        behind = pairs[best:]
+        step = max(1, len(behind) // FAR)
+        found.update(behind[step - 1 :: step][:FAR])
     return found
 
 

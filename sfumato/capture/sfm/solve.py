@@ -39,7 +39,7 @@ __all__ = ["solve"]
 
 MIN_POINTS = 40  # fewer are what chance finds in photos without detail
 STALE = 24 * 3600  # seconds after which a folder of work belongs to nobody
-VERSION = 3  # of what is done: results of another are not used again
+VERSION = 4  # of what is done: results of another are not used again
 
 
 def solve(
