@@ -106,4 +106,4 @@ def test_photos_from_farther_and_farther_are_matched_too(in_order: bool) -> None
         gaps = [after - before for before, after in itertools.pairwise(steps)]
         assert steps[-1] >= 40
         assert max(gaps) <= 15
-    assert len(pairs) < count * (BEST + FAR)
+    assert len(pairs) < count * (BEST + FAR + 5)  # the next five, in a sequence, and far fewer than all

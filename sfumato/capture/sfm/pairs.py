@@ -14,8 +14,8 @@ __all__ = ["BEST", "FAR", "LARGEST", "MANY", "Pair", "choose_pairs", "every_pair
 Pair = tuple[int, int]  # two places in the list of photos, the smaller first
 
 LARGEST = 384  # features of a photo that are compared, those of the largest scale
-BEST = 8  # neighbours of each photo
-FAR = 12  # less similar photos that each is matched with, too: neighbours alone let a long walk bend
+BEST = 6  # neighbours of each photo
+FAR = 5  # less similar photos that each is matched with, too: neighbours alone let a long walk bend
 BEST_IN_ORDER = 5  # besides those that come next
 MANY = 150  # photos up to which every two are compared
 ALIKE = 30  # candidates of each photo above that: those that look alike
