@@ -289,7 +289,7 @@ def test_photos_that_cannot_be_told_apart(tmp_path: Path) -> None:
 
 def test_paths_of_a_project(tmp_path: Path) -> None:
     """A project's own XML says where each photo was: on somebody else's machine."""
-    extra = '<frames><frame><cameras><camera camera_id="0"><photo path="C:/work/images/DSC003.JPG"/></camera>'
+    extra = '<frames><frame><cameras><camera camera_id="0"><photo path="C:/photos/images/DSC003.JPG"/></camera>'
     extra += "</cameras></frame></frames>"
     write(tmp_path, document(chunk(sensor(**PLAIN), camera(0, "front view", viewmats()[0]), extra=extra)))
     assert whole(tmp_path).shots[0].name == "images/DSC003.JPG"
