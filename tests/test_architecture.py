@@ -29,8 +29,23 @@ LIBRARIES = {
     "argparse": ("cli/",),
     "tyro": ("cli/",),
     "rich": ("cli/",),
+    "starlette": ("view/",),
+    "uvicorn": ("view/",),
+    "websockets": ("view/",),
 }
-NOT_AT_IMPORT = ("numba", "llvmlite", "triton", "pycolmap", "av", "tyro", "rich", "torch._dynamo", "torch._inductor")
+NOT_AT_IMPORT = (
+    "numba",
+    "llvmlite",
+    "triton",
+    "pycolmap",
+    "av",
+    "tyro",
+    "rich",
+    "starlette",
+    "uvicorn",
+    "torch._dynamo",
+    "torch._inductor",
+)
 
 # a rule: path inside the package and its tree -> complaints
 Rule = Callable[[str, ast.Module], Iterator[str]]

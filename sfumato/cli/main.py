@@ -18,6 +18,8 @@ VERBS = {
     "sfm": "photos to cameras and points, by structure from motion",
     "eval": "score a splat on a scene's held-out photos",
     "render": "a splat to a film or pictures",
+    "view": "fly through a splat or a run in the browser",
+    "export": "a splat and its viewer in one HTML file to share",
     "info": "what is in a splat file",
     "demo": "the whole way, on photographs of a scene that sfumato invents",
     "doctor": "what works on this machine, and how to repair what does not",
