@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from browser import FLAGS, Watched, find_chromium, serve_files
 
 VIEWPORT = {"width": 480, "height": 360}
