@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Budget"]
 
+LEAST = 100_000_000  # bytes; Python with torch alone holds more, so whoever asks for less forgot a unit
 COMPILING = 200_000_000  # bytes that stay taken when kernels have been compiled, as they are before training
 
 
@@ -36,11 +37,13 @@ class Budget:
         """asked: as in --memory; None: most of what is free. at_least: Gaussians there are before training. resumed:
         the photos' size was settled by the run that is gone on with.
 
-        Raises InputError when it is no amount of memory.
+        Raises InputError when it is no amount of memory, or too little for anything.
         """
         from sfumato.train.memory import default_budget
 
         self.bytes = parse_bytes(asked) if asked else default_budget()
+        if self.bytes < LEAST and asked:
+            raise InputError(f"--memory must be at least {say_bytes(LEAST)}, such as 4GB; got {asked!r}")
         self._config, self._backend, self._downscale, self._at_least = config, backend, downscale, at_least
         self._resumed = resumed
         self._demand: Demand | None = None

@@ -563,7 +563,8 @@ def test_a_run_that_says_something_else(run: Path, capsys: Tell, change: Callabl
 def test_a_refused_replacement_costs_nothing(run: Path, capsys: Tell, monkeypatch: pytest.MonkeyPatch) -> None:
     for words, told in (
         (["train", "nothing", "-o", "out", *FAST, "--force"], "nothing is not there"),
-        (["train", "in", "-o", "out", *FAST, "--force", "--memory", "1MB"], "of memory"),
+        (["train", "in", "-o", "out", *FAST, "--force", "--memory", "110MB"], "of memory"),
+        (["train", "in", "-o", "out", *FAST, "--force", "--memory", "3"], "--memory must be at least 100 MB"),
         (["train", "in", "-o", "out", *FAST, "--force", "--init", "in"], "in is a folder"),
         (["train", "in", "-o", "out", *FAST], "out already holds a run"),
     ):
