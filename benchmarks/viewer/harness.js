@@ -1,0 +1,66 @@
+/** A viewer's draw and settle -> window.bench, by which the benchmark asks every viewer for the same things. */
+
+/**
+ * @typedef {{viewmat: number[], K: number[], width: number, height: number}} Camera viewmat row by row, OpenCV axes
+ * @typedef {object} Viewer
+ * @property {HTMLCanvasElement} canvas
+ * @property {(camera: Camera) => void} draw now, with the newest order of the splats
+ * @property {(camera: Camera) => Promise<void>} settle the whole scene in its order for this camera, drawn
+ * @property {() => object} statistics
+ * @property {boolean} [loaded] everything is there to be drawn
+ */
+
+/** What the page was asked to show: {splat, camera, settings}. */
+export const asked = JSON.parse(decodeURIComponent(location.hash.slice(1)));
+
+const nextFrame = () => new Promise((resolve) => requestAnimationFrame(() => resolve(performance.now())));
+
+/** @param {Viewer} viewer @param {Promise<void>} loaded */
+export function offer(viewer, loaded) {
+  const gl = /** @type {WebGL2RenderingContext} */ (viewer.canvas.getContext("webgl2"));
+
+  /** Pixels of the canvas, bottom row first; returns once the GPU has drawn them. */
+  function read(width, height) {
+    const [target, pack] = [gl.getParameter(gl.READ_FRAMEBUFFER_BINDING), gl.getParameter(gl.PIXEL_PACK_BUFFER_BINDING)];
+    const pixels = new Uint8Array(4 * width * height);
+    gl.bindFramebuffer(gl.READ_FRAMEBUFFER, null);
+    gl.bindBuffer(gl.PIXEL_PACK_BUFFER, null);
+    gl.readPixels(0, 0, width, height, gl.RGBA, gl.UNSIGNED_BYTE, pixels);
+    gl.bindFramebuffer(gl.READ_FRAMEBUFFER, target);
+    gl.bindBuffer(gl.PIXEL_PACK_BUFFER, pack);
+    return pixels;
+  }
+
+  /** Frames as a person sees them, browser and sorting included: {frames, draws} in ms, one for each camera. */
+  async function frames(cameras) {
+    const [times, draws] = [[], []];
+    let last = await nextFrame();
+    for (const camera of cameras) {
+      const start = performance.now();
+      viewer.draw(camera);
+      read(1, 1);
+      draws.push(performance.now() - start);
+      const now = await nextFrame();
+      times.push(now - last);
+      last = now;
+    }
+    return { frames: times, draws };
+  }
+
+  /** The settled picture as RGBA in base64, bottom row first. */
+  async function picture(camera) {
+    await viewer.settle(camera);
+    viewer.draw(camera);
+    const pixels = read(gl.drawingBufferWidth, gl.drawingBufferHeight);
+    let text = "";
+    for (let i = 0; i < pixels.length; i += 8192) text += String.fromCharCode(...pixels.subarray(i, i + 8192));
+    return { width: gl.drawingBufferWidth, height: gl.drawingBufferHeight, pixels: btoa(text) };
+  }
+
+  const ready = loaded
+    .then(() => viewer.settle(asked.camera))
+    .then(() => {
+      /** @type {any} */ (window).watch.complete = performance.now();
+    });
+  /** @type {any} */ (window).bench = { ready, frames, picture, statistics: () => viewer.statistics() };
+}
