@@ -36,7 +36,10 @@ __all__ = [
 
 MASK_FOLDER = re.compile(r"((images?|imgs?|photos?|rgb|input|frames?)[_-]?)?masks?([_-]?\d+)?", re.IGNORECASE)
 # files that a folder with results of a run, of scores or of structure from motion has
-_RESULTS = ({"config.json", "log.jsonl"}, {"report.json", "report.md"}, {"capture.csv", "contact.jpg"})
+_RESULTS = (
+    *({"config.json", "log.jsonl"}, {"config.json", "cameras.json"}),
+    *({"report.json", "report.md"}, {"capture.csv", "contact.jpg"}),
+)
 _EXTRA = (".heic", ".heif", ".hif", ".avif", ".exr")  # for which Pillow alone may not be enough
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", *_EXTRA)
 

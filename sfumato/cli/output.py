@@ -26,8 +26,8 @@ __all__ = [
 ]
 
 CHECKPOINTS = "checkpoints"
-REPORT = ("report.json", "report.md", "compare")
-RUN = ("splat.ply", *REPORT, "log.jsonl", "config.json", CHECKPOINTS)
+REPORT = ("report.json", "report.md", "report.html", "compare")
+RUN = ("splat.ply", *REPORT, "log.jsonl", "config.json", CHECKPOINTS, "cameras.json")
 SPARE = 200 * 10**6  # bytes on the disk, besides splat and checkpoints, for pictures and the log
 _LOCK = ".lock"
 _HELD: set[str] = set()  # folders that this process has locked
@@ -81,8 +81,15 @@ def taken_disk(folder: Path) -> int:
 
 
 def clear(folder: Path, files: Sequence[str] = RUN) -> None:
-    """Make the folder and remove `files` of an earlier run, and nothing else."""
+    """Make the folder and remove `files` of an earlier run, and nothing else; with cameras.json its pictures go."""
     folder.mkdir(parents=True, exist_ok=True)
+    if "cameras.json" in files:
+        from sfumato.view.views import VIEWS, own_pictures  # torch comes with it, and a refusal needs none
+
+        for picture in own_pictures(folder):
+            picture.unlink()
+        with suppress(OSError):
+            (folder / VIEWS).rmdir()
     for name in files:
         path = folder / name
         if path.is_dir():
@@ -94,6 +101,9 @@ def clear(folder: Path, files: Sequence[str] = RUN) -> None:
                 path.rmdir()
         else:
             path.unlink(missing_ok=True)
+    if set(REPORT) <= set(files):  # scores, and what they are of
+        for render in (folder / VIEWS).glob("*.render.jpg"):
+            render.unlink()
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The composition behind `train`, `eval` and `demo`: a scene to a folder with splat, scores, pictures and protocol."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -28,6 +29,8 @@ from sfumato.evaluate.compare import picture_name, write_comparison
 from sfumato.evaluate.report import protocol_of
 from sfumato.kernels import backends
 from sfumato.kernels.stages import RenderSettings
+from sfumato.view.report import write_render
+from sfumato.view.views import CAMERAS, read_cameras, write_views
 
 if TYPE_CHECKING:
     from sfumato.capture.load import Fit
@@ -171,7 +174,10 @@ def train_and_report(
             clear(folder)
         sweep(folder)
         sweep(folder / CHECKPOINTS)
-        write_run(folder, asked or {}, config, start.earlier if isinstance(start, TrainingState) else 0)
+        earlier = start.earlier if isinstance(start, TrainingState) else 0
+        write_run(folder, asked or {}, config, earlier, _usual(scene, config))
+        if not (folder / CAMERAS).is_file():
+            write_views(folder, scene, say)
 
         keeper = Keeper(Checkpoints(folder / CHECKPOINTS), config, scene_digest(scene), saving, say)
         gaussians, last, interrupted = _train(scene, config, backend, folder, keeper, start, budget, board)
@@ -189,6 +195,7 @@ def train_and_report(
         evaluation = None
         if interrupted:  # scores take time, and whoever interrupts has none
             write_report(folder, None, training, protocol_of(scene, RenderSettings(near=scene.near), backend))
+            _write_page(folder, gaussians)
         else:
             try:
                 evaluation = score(gaussians, scene, folder, backend, training=training)
@@ -197,6 +204,7 @@ def train_and_report(
                 raise
             except (SfumatoError, OSError) as error:  # the splat is worth more than its scores
                 write_report(folder, None, training, protocol_of(scene, RenderSettings(near=scene.near), backend))
+                _write_page(folder, gaussians)
                 say(f"{folder / 'splat.ply'} is written, but could not be scored: {error}")
         say(f"{len(gaussians):,} Gaussians in {duration(last.seconds)} of training, written to {folder / 'splat.ply'}")
         if interrupted and keeper.saved == last.step:
@@ -238,6 +246,7 @@ def score(
     settings = RenderSettings(near=scene.near, depth=False)
     pictures: dict[str, Path] = {}
     views = scene.test
+    photos = _photos(folder, scene) if folder else {}
     evaluation = None
     if views:
         with Stages() as progress:
@@ -249,6 +258,8 @@ def score(
                         path = path.with_stem(f"{path.stem}-{len(pictures)}")
                     pictures[view.name] = path
                     write_comparison(pictures[view.name], view, image, found)
+                    if view.name in photos:
+                        write_render(folder, photos[view.name], image)
                 counted.append(view.name)
                 progress("evaluating", len(counted), len(views))
 
@@ -261,7 +272,38 @@ def score(
     if folder:
         protocol = protocol_of(scene, settings, backend)
         write_report(folder, evaluation, training or {"gaussians": len(gaussians)}, protocol, pictures)
+        _write_page(folder, gaussians)
     return evaluation
+
+
+def _photos(folder: Path, scene: Scene) -> dict[str, str]:
+    """Where in the folder the small copies of the held-out photos are, by the names of the views."""
+    if not (folder / CAMERAS).is_file():  # an evaluation, without a run
+        write_views(folder, replace(scene, views=scene.test), say)
+    try:
+        return {camera.name: camera.photo for camera in read_cameras(folder) if camera.photo}
+    except InputError:  # damaged since
+        return {}
+
+
+def _write_page(folder: Path, gaussians: Gaussians) -> None:
+    """Write report.html; whatever goes wrong, the run is complete without it."""
+    from sfumato.view import report
+
+    try:
+        report.write(folder, gaussians)
+    except Exception as error:
+        say(f"{folder / report.NAME} could not be written ({error}); the rest of the run is complete")
+
+
+def _usual(scene: Scene, config: "TrainConfig") -> "TrainConfig":
+    """What this scene would get by itself, for the settings that differ."""
+    from sfumato.train import TrainConfig
+
+    usual = TrainConfig().fixed(scene)
+    with suppress(TypeError):  # a strategy of somebody's own may need to be told something
+        usual = replace(usual, density=type(config.density)())
+    return usual
 
 
 def _train(

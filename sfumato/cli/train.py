@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import arg
 
-from sfumato.cli.flags import Backend, Count, Input, Output, Seconds, parse
+from sfumato.cli.flags import LINE, Backend, Count, Input, Output, Seconds, command_line, parse
 from sfumato.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Train:
     input: Input
     """Photos, a video, a dataset with cameras (COLMAP, transforms.json and many others), or an archive of these."""
     output: Output
-    """Folder for splat.ply, report.json, report.md, compare/, log.jsonl, config.json and checkpoints/."""
+    """Folder for splat.ply, report.json, report.md, compare/, log.jsonl, config.json, checkpoints/, views/ and more."""
     steps: Count = None
     """Training steps; as many as suit the scene when neither this nor --seconds is given."""
     seconds: Seconds = None
@@ -121,6 +121,7 @@ def _run(flags: Train) -> int:
         config = config if earlier else _refining(config, scene, start)
     asked = {key: value for key, value in asdict(flags).items() if key not in ("force", "resume", "extend")}
     asked["downscale"] = earlier.command.get("downscale", 1.0) if earlier else flags.downscale
+    asked[LINE] = command_line(flags, without=("force", "resume", "extend"))
     asked[_USED] = scene.protocol.get("downscale", flags.downscale)  # memory may have asked for more
     saving = Saving(flags.checkpoint_seconds, flags.checkpoint_steps)
     done = train_and_report(

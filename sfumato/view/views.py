@@ -18,7 +18,7 @@ from sfumato.core.progress import Note, mute
 from sfumato.core.scene import Scene, View
 from sfumato.view.page import PageCamera, Split
 
-__all__ = ["CAMERAS", "VIEWS", "read_cameras", "view_stems", "write_views"]
+__all__ = ["CAMERAS", "VIEWS", "own_pictures", "read_cameras", "view_stems", "write_views"]
 
 CAMERAS, VIEWS = "cameras.json", "views"  # in a run's folder
 LARGEST = 960  # pixels, the longer side of a view's picture
@@ -35,8 +35,10 @@ def view_stems(names: Sequence[str]) -> list[str]:
     taken: set[str] = set()
     for index, name in enumerate(names):
         parts = PurePosixPath(name.replace("\\", "/")).with_suffix("").parts
-        plain = re.sub(r'[\x00-\x1f<>:"|?*/%#&]', "_", "-".join(part for part in parts if part not in ("/", "..", ".")))
-        stem = plain[-LONGEST:].lstrip(".") or "view"
+        plain = re.sub(
+            r'[\x00-\x1f<>:"|?*/%#&.]', "_", "-".join(part for part in parts if part not in ("/", "..", "."))
+        )
+        stem = plain[-LONGEST:] or "view"
         stem = f"{stem}-{index}" if stem.lower() in taken else stem
         taken.add(stem.lower())
         stems.append(stem)
@@ -51,7 +53,8 @@ def write_views(folder: Path, scene: Scene, note: Note = mute) -> None:
     """
     stems = view_stems([view.name for view in scene.views])
     chosen = _chosen(scene.views)
-    photos = {index: f"{VIEWS}/{stems[index]}.jpg" for index in chosen}
+    named = {index: f"{VIEWS}/{stems[index]}.jpg" for index in chosen}
+    photos = {index: name for index, name in named.items() if not (folder / name).exists()}  # it is somebody else's
     entries = [_entry(index, view, photos.get(index)) for index, view in enumerate(scene.views)]
     failed: list[Exception] = []
 
@@ -67,7 +70,7 @@ def write_views(folder: Path, scene: Scene, note: Note = mute) -> None:
     except OSError as error:
         failed.append(error)
     with ThreadPoolExecutor(THREADS) as pool:
-        list(pool.map(write, chosen))
+        list(pool.map(write, photos))
     if failed:
         first = failed[0]
         why = first.strerror if isinstance(first, OSError) and first.strerror else first
@@ -91,6 +94,16 @@ def read_cameras(folder: Path) -> list[PageCamera]:
     if not isinstance(entries, list):
         raise InputError(f"{path} must hold a list of cameras; remove it to see the splat without them")
     return [_camera(path, index, entry) for index, entry in enumerate(entries)]
+
+
+def own_pictures(folder: Path) -> list[Path]:
+    """What a run has put into views/: the photos that its cameras.json names, and their renders."""
+    try:
+        photos = [folder / camera.photo for camera in read_cameras(folder) if camera.photo]
+    except InputError:
+        return []
+    renders = [photo.with_name(f"{photo.stem}.render.jpg") for photo in photos]
+    return [*photos, *(render for render in renders if render.is_file())]
 
 
 def _chosen(views: Sequence[View]) -> list[int]:

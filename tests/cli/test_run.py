@@ -1,5 +1,6 @@
 """Training behind the command line: what lands in OUT, what is never overwritten, and what an interruption leaves."""
 
+import errno
 import json
 import os
 import signal
@@ -23,6 +24,7 @@ from sfumato.train import TrainConfig
 
 Toy = Callable[..., Scene]
 SAVED = {"checkpoints/step-00000006.json", "checkpoints/step-00000006.safetensors"}
+VIEWS = {"views", *(f"views/{index}.jpg" for index in range(9))}
 
 
 @pytest.fixture
@@ -37,7 +39,7 @@ def everything(folder: Path) -> set[str]:
 def test_a_run_leaves_what_scripts_rely_on(tmp_path: Path, toy: Toy, config: TrainConfig) -> None:
     out = tmp_path / "deep" / "out"
     done = train_and_report(toy(), out, config, "reference", asked={"input": Path("photos")})
-    assert everything(out) == {*RUN, "compare/0.png", "compare/8.png", *SAVED}
+    assert everything(out) == {*RUN, "compare/0.png", "compare/8.png", *SAVED, *VIEWS}
     assert not done.interrupted
     assert done.evaluation is not None
     assert len(formats.read(out / "splat.ply")) == len(done.gaussians) > 0
@@ -152,7 +154,31 @@ def test_force_removes_the_old_run_only(tmp_path: Path, toy: Toy, config: TrainC
     for name in ("compare/old.png", "compare/mine.txt", "report.md", "other.txt"):
         (tmp_path / name).write_text("x", encoding="utf-8")
     train_and_report(toy(), tmp_path, config, "reference")
-    assert everything(tmp_path) == {*RUN, "compare/0.png", "compare/8.png", "compare/mine.txt", "other.txt", *SAVED}
+    assert everything(tmp_path) == {*RUN, "compare/0.png", "compare/8.png", "compare/mine.txt", "other.txt", *SAVED, *VIEWS}
+
+
+def test_pictures_of_others_in_views_are_kept(tmp_path: Path, toy: Toy, config: TrainConfig) -> None:
+    (tmp_path / "views").mkdir()
+    (tmp_path / "views" / "3.jpg").write_text("mine", encoding="utf-8")
+    for _ in range(2):
+        train_and_report(toy(), tmp_path, config, "reference")
+        assert (tmp_path / "views" / "3.jpg").read_text(encoding="utf-8") == "mine"
+        assert len(list((tmp_path / "views").iterdir())) == 9
+    clear(tmp_path)
+    assert everything(tmp_path) == {"views", "views/3.jpg"}
+
+
+def test_a_disk_that_is_full_when_views_are_written_ends_no_training(
+    tmp_path: Path, toy: Toy, config: TrainConfig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(path: Path) -> object:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("sfumato.view.views.replacing", full)
+    done = train_and_report(toy(), tmp_path, config, "reference")
+    assert not done.interrupted
+    assert capsys.readouterr().err.count("not all pictures for the viewer could be written (No space left") == 1
+    assert not (tmp_path / "views").exists()
 
 
 def test_scoring_alone(tmp_path: Path, toy: Toy, capsys: pytest.CaptureFixture[str]) -> None:
