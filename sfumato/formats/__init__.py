@@ -10,7 +10,7 @@ from sfumato.core.errors import InputError
 from sfumato.core.gaussians import Gaussians
 from sfumato.formats import ply
 
-__all__ = ["FORMATS", "Format", "origin_of", "read", "write"]
+__all__ = ["FORMATS", "Format", "count", "origin_of", "read", "write"]
 
 _Origin = tuple[float, float, float]
 _ZERO = (0.0, 0.0, 0.0)
@@ -23,6 +23,9 @@ class Format(Protocol):
 
     def read(self, path: Path) -> Gaussians:
         """The Gaussians in the file; InputError when they cannot be read."""
+
+    def count(self, path: Path) -> int:
+        """How many Gaussians the file says it holds, without reading them; InputError as far as that shows damage."""
 
     def origin_of(self, path: Path) -> _Origin:
         """Where the file says that its zero is in the source's world; zero when it says nothing."""
@@ -41,6 +44,15 @@ def read(path: Path | str) -> Gaussians:
     """
     path = Path(path)
     return _format_of("read", path).read(path)
+
+
+def count(path: Path | str) -> int:
+    """How many Gaussians a file says it holds, at the cost of its first bytes.
+
+    Raises InputError as `read` does, for what can be seen without reading them: no splat, or fewer bytes than promised.
+    """
+    path = Path(path)
+    return _format_of("read", path).count(path)
 
 
 def origin_of(path: Path | str) -> _Origin:

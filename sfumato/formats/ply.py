@@ -12,9 +12,9 @@ from sfumato.core import sh as harmonics
 from sfumato.core.errors import InputError
 from sfumato.core.files import replacing
 from sfumato.core.gaussians import Gaussians
-from sfumato.formats.ply_table import Table, read_comments, read_table
+from sfumato.formats.ply_table import Table, read_comments, read_layout, read_table
 
-__all__ = ["SUFFIX", "origin_of", "read", "write"]
+__all__ = ["SUFFIX", "count", "origin_of", "read", "write"]
 
 SUFFIX = ".ply"
 ORIGIN = "origin"
@@ -40,6 +40,14 @@ def read(path: Path) -> Gaussians:
         sh0=_sh0(columns)[:, None],
         shN=_shN(path, columns),
     )
+
+
+def count(path: Path) -> int:
+    """How many Gaussians the header promises. Raises InputError as `read` does for what the header shows."""
+    table = read_layout(path)
+    _check_is_splat(path, table)
+    _shN(path, table.columns)
+    return table.count
 
 
 def origin_of(path: Path) -> tuple[float, float, float]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sfumato.core.errors import InputError
 
-__all__ = ["Table", "read_comments", "read_table"]
+__all__ = ["Table", "read_comments", "read_layout", "read_table"]
 
 TYPES = {  # name in the header -> numpy, both generations of names
     **dict.fromkeys(["char", "int8"], "i1"),
@@ -75,6 +75,20 @@ def read_table(path: Path) -> Table:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
 
 
+def read_layout(path: Path) -> Table:
+    """The same from the header alone, compared with the file's size: every column is empty. Raises as `read_table`."""
+    try:
+        with path.open("rb") as file:
+            order, elements = _read_header(path, file)
+            vertex = _check_vertex(path, order, elements, path.stat().st_size - file.tell())
+    except FileNotFoundError:
+        raise InputError(f"{path} is not there") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+    columns: dict[str, NDArray[np.generic]] = {item.name: np.zeros(0, item.type) for item in vertex.properties}
+    return Table(columns, vertex.count, tuple(element.name for element in elements))
+
+
 def read_comments(path: Path) -> list[list[str]]:
     """The words of every comment in the header of a PLY file. Raises InputError when the file is missing or no PLY."""
     comments = []
@@ -125,7 +139,8 @@ def _read_header(path: Path, file: BinaryIO) -> tuple[str, list[_Element]]:
     raise InputError(f"{path} has a PLY header without its format or its end: the file is truncated or damaged")
 
 
-def _read_vertex(path: Path, file: BinaryIO, order: str, elements: list[_Element], body: int) -> Table:
+def _check_vertex(path: Path, order: str, elements: list[_Element], body: int) -> _Element:
+    """The vertex element; every count is checked against the file's size before anything is allocated for it."""
     names = tuple(element.name for element in elements)
     if "vertex" not in names:
         raise InputError(f"{path} has no element `vertex`, only {' '.join(names) or 'an empty header'}")
@@ -133,13 +148,18 @@ def _read_vertex(path: Path, file: BinaryIO, order: str, elements: list[_Element
     columns = [item.name for item in vertex.properties]
     if not columns or len(set(columns)) < len(columns):
         raise InputError(f"{path} gives `vertex` no properties, or one of them twice")
-    # every count is checked against the file's size before anything is allocated for it
     least = sum(element.count * _least_row(element, order) for element in elements[: names.index("vertex") + 1])
     if least > body + 1:  # the last line of text may lack its newline
         raise InputError(
             f"{path} is truncated: its header promises {vertex.count} vertices, which take at least {least} bytes, "
             f"and {body} follow; copy or download it again"
         )
+    return vertex
+
+
+def _read_vertex(path: Path, file: BinaryIO, order: str, elements: list[_Element], body: int) -> Table:
+    vertex = _check_vertex(path, order, elements, body)
+    names = tuple(element.name for element in elements)
     try:
         for element in elements[: names.index("vertex")]:
             _skip(file, order, element)

@@ -1,0 +1,70 @@
+"""`sfumato view`: a splat or a run to a page in the browser, served until Ctrl-C."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from tyro.conf import Positional, arg
+
+from sfumato.cli.flags import parse
+from sfumato.core.errors import InputError
+
+if TYPE_CHECKING:
+    from sfumato.view.server import Background
+
+__all__ = ["View", "announce", "main"]
+
+
+@dataclass(frozen=True)
+class View:
+    """Fly through a splat in the browser; with a run, see its cameras and photos too. Ctrl-C ends it."""
+
+    input: Annotated[Positional[Path], arg(metavar="FILE|RUN")]
+    """The splat's file, or the folder that a training wrote."""
+    port: Annotated[int, arg(metavar="P")] = 7007
+    """Port to listen at; when it is taken, the next free one (0: any)."""
+    host: Annotated[str, arg(metavar="H")] = "127.0.0.1"
+    """Address to listen at: 0.0.0.0 lets other machines look, with a token."""
+    open: bool = True
+    """Only print the address, and open no browser."""
+
+
+def main(words: Sequence[str]) -> int:
+    """Run the verb until Ctrl-C, which is its regular end; returns the exit code."""
+    flags = parse(View, words)
+    if not 0 <= flags.port < 65536:
+        raise InputError(f"--port must be 0 to 65535; got {flags.port}")
+    from sfumato.view.opened import open_splat
+    from sfumato.view.server import Background, create_app
+
+    page, files = open_splat(flags.input)
+    try:
+        with Background(create_app(page, files), flags.host, flags.port) as background:
+            announce(background, flags.port, flags.open)
+            background.wait()
+    except KeyboardInterrupt:
+        print(file=sys.stderr)  # after the terminal's ^C
+    return 0
+
+
+def announce(background: "Background", port: int, browse: bool) -> None:
+    """Say where the page is and what that means, and open it where there is a display and somebody wants it.
+
+    port: the one that was asked for.
+    """
+    from sfumato.cli.browse import open_browser
+
+    if port not in (0, background.port):
+        _say(f"port {port} is taken, so this is port {background.port}")
+    print(background.url, flush=True)
+    if background.outside:
+        print(f"{background.outside}  from other machines", flush=True)
+        _say("whoever has this address and reaches this machine sees the splat and its photos; it is not encrypted")
+    opened = browse and open_browser(background.url)
+    _say("opening the browser; Ctrl-C here ends the viewer" if opened else "open this address; Ctrl-C ends the viewer")
+
+
+def _say(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)
