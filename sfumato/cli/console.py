@@ -111,6 +111,10 @@ class TrainingLine:
         if self._live:
             self._live.stop()
 
+    def note(self, sentence: str) -> None:
+        """Print a sentence above the line."""
+        (self._live.console if self._live else self._console).print(sentence, markup=False, soft_wrap=True)
+
     def measured(self, psnr: float) -> None:
         """Take in the PSNR, dB, of a picture; not a number, of one that a mask ignores, is left out."""
         if math.isfinite(psnr):

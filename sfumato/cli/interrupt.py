@@ -29,12 +29,19 @@ class Request:
         if self.made:
             raise Stopped
 
+    def make(self, why: str = "") -> None:
+        """Ask to stop, and say so. why: where it was asked for, when not at this terminal."""
+        if self.made:
+            return
+        self.made = True
+        said = f"{why}; Ctrl-C stops at once" if why else "once more stops at once"
+        with suppress(OSError, RuntimeError, ValueError):  # nobody reads any more, or the step was just printing
+            print(f"stopping after this step, then saving; {said}", file=sys.stderr, flush=True)
+
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self.made:
             raise KeyboardInterrupt
-        self.made = True
-        with suppress(OSError, RuntimeError, ValueError):  # nobody reads any more, or the step was just printing
-            print("stopping after this step, then saving; once more stops at once", file=sys.stderr, flush=True)
+        self.make()
 
 
 @contextmanager

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from sfumato.core.files import write_text
 
 if TYPE_CHECKING:
     from sfumato.train import Progressed
 
-__all__ = ["Journal"]
+__all__ = ["Journal", "entries"]
 
 LINES = 500  # in a run at most, about
 
@@ -59,6 +59,11 @@ class Journal:
             full, self._file = self._file, None
             with suppress(OSError):
                 full.close()
+
+
+def entries(path: Path, until: int) -> Iterator[dict[str, Any]]:
+    """What a log holds of steps up to that one."""
+    return (json.loads(line) for line in _lines_until(path, until))
 
 
 def _lines_until(path: Path, step: int) -> Iterator[str]:

@@ -17,6 +17,7 @@ from sfumato.cli.console import Stages, TrainingLine, duration
 from sfumato.cli.interrupt import Stopped, gentle
 from sfumato.cli.journal import Journal
 from sfumato.cli.keeper import Keeper, Saving
+from sfumato.cli.live import Onlooker
 from sfumato.cli.output import CHECKPOINTS, REPORT, check_room, clear, locked, taken_disk
 from sfumato.cli.resume import write_run
 from sfumato.core.errors import InputError, SfumatoError
@@ -140,20 +141,22 @@ def train_and_report(
     budget: "Budget | None" = None,
     board: Path | None = None,
     resumed: bool = False,
+    onlooker: Onlooker | None = None,
 ) -> Trained:
     """Train, save the splat, score it on the held-out photos, and write everything to `folder`.
 
     seconds: fix the number of steps so that training takes so long. asked: the command line, for config.json. saving:
     when checkpoints are written. start: see `train`; what the folder holds of an earlier run is removed first, but
     not when that run is gone on with, from its state. budget: of memory. board: folder for TensorBoard's files.
-    resumed: the config is that of the run that is gone on with, and fits or is refused.
+    resumed: the config is that of the run that is gone on with, and fits or is refused. onlooker: who watches it in
+    the browser, where it may be paused and stopped.
     An interruption saves a checkpoint and the splat so far, without scores. Raises KeyboardInterrupt when interrupted
     before there is anything to save, InputError when there is no room on the disk or in memory, or another run uses
     the folder.
     """
     from sfumato.train import Checkpoints, TrainingState, check_start, plan_steps, scene_digest
 
-    saving = saving or Saving()
+    saving, onlooker = saving or Saving(), onlooker or Onlooker(None, say)
     with locked(folder):
         prepare(backend)
         began = perf_counter()
@@ -170,6 +173,7 @@ def train_and_report(
         check_room(folder, _disk(config, scene, saving) - taken_disk(folder / CHECKPOINTS))
         if isinstance(start, Gaussians):
             check_start(scene, config, start)
+        onlooker.begin(folder, scene, config, backend)
         if not isinstance(start, TrainingState):  # only now: whatever was refused has not cost the earlier run
             clear(folder)
         sweep(folder)
@@ -180,7 +184,8 @@ def train_and_report(
             write_views(folder, scene, say)
 
         keeper = Keeper(Checkpoints(folder / CHECKPOINTS), config, scene_digest(scene), saving, say)
-        gaussians, last, interrupted = _train(scene, config, backend, folder, keeper, start, budget, board)
+        gaussians, last, interrupted = _train(scene, config, backend, folder, keeper, start, budget, board, onlooker)
+        onlooker.trained(gaussians, interrupted)
         clear(folder, REPORT)  # of the run before it was gone on with: scores never lie beside another splat
         formats.write(folder / "splat.ply", gaussians, scene.origin)
         training = {
@@ -207,8 +212,10 @@ def train_and_report(
                 _write_page(folder, gaussians)
                 say(f"{folder / 'splat.ply'} is written, but could not be scored: {error}")
         say(f"{len(gaussians):,} Gaussians in {duration(last.seconds)} of training, written to {folder / 'splat.ply'}")
-        if interrupted and keeper.saved == last.step:
+        resumable = interrupted and keeper.saved == last.step
+        if resumable:
             say(f"stopped after step {last.step} of {last.steps}; the same command with --resume goes on from there")
+        onlooker.finished(folder, evaluation, resumable)
     return Trained(gaussians, evaluation, folder, last.seconds, interrupted)
 
 
@@ -315,12 +322,14 @@ def _train(
     start: "Gaussians | TrainingState | None",
     budget: "Budget | None",
     board: Path | None,
+    onlooker: Onlooker,
 ) -> tuple[Gaussians, "Progressed", bool]:
     """The trained Gaussians, the last step, and whether somebody stopped it early."""
     from sfumato.train import Progressed, TrainingState, train
 
     earlier = start if isinstance(start, TrainingState) else None
     last: Progressed | None = None
+    onlooker.resumed(folder / "log.jsonl", earlier.total if earlier else 0)
     with (
         gentle() as request,
         TrainingLine() as line,
@@ -336,7 +345,9 @@ def _train(
                 journal.write(progressed, psnr)
                 tensorboard.write(progressed, psnr)
                 line.measured(psnr)
+                onlooker.measured(progressed, psnr)
             line(progressed)
+            onlooker.step(progressed, request, line.note)
             if request.made or keeper.wants(progressed):
                 keeper.save(progressed)
             request.check()

@@ -11,6 +11,7 @@ from sfumato.cli.flags import LINE, Backend, Count, Input, Output, Seconds, comm
 from sfumato.core.errors import InputError
 
 if TYPE_CHECKING:
+    from sfumato.cli.live import Onlooker
     from sfumato.cli.resume import Earlier
     from sfumato.core.gaussians import Gaussians
     from sfumato.core.scene import Scene
@@ -23,6 +24,9 @@ _FIXED = (
     *("steps", "seconds", "quality", "strategy", "max_gaussians", "seed", "init"),
 )
 
+# flags that say how this process works, not what a run is
+_OF_NOW = ("force", "resume", "extend", "view", "port", "host", "no_open")
+
 _USED = "downscale_used"  # in config.json, what the photos were divided by in the end
 
 
@@ -33,7 +37,7 @@ class Train:
     input: Input
     """Photos, a video, a dataset with cameras (COLMAP, transforms.json and many others), or an archive of these."""
     output: Output
-    """Folder for splat.ply, report.json, report.md, compare/, log.jsonl, config.json, checkpoints/, views/ and more."""
+    """Folder for splat.ply, report.html (and .json, .md), compare/, log.jsonl, config.json, checkpoints/, views/ ..."""
     steps: Count = None
     """Training steps; as many as suit the scene when neither this nor --seconds is given."""
     seconds: Seconds = None
@@ -74,6 +78,14 @@ class Train:
     """What computes."""
     force: bool = False
     """Replace the run that OUT holds."""
+    view: bool = False
+    """Watch it in the browser while it trains; the page stays as a viewer until Ctrl-C."""
+    port: Annotated[int, arg(metavar="P")] = 7007
+    """Port of that page, or the next free one."""
+    host: str = "127.0.0.1"
+    """Address that page is served at; 0.0.0.0 lets other machines in."""
+    no_open: bool = False
+    """Say the page's address, but do not open it in the browser."""
 
 
 def main(words: Sequence[str]) -> int:
@@ -83,11 +95,18 @@ def main(words: Sequence[str]) -> int:
     from sfumato.cli.output import check_output, locked
 
     check_output(flags.output, flags.force or flags.resume or flags.extend is not None, flags.input)
-    with locked(flags.output):  # from now on: what is read of an earlier run must still be so when it is gone on with
-        return _run(flags)
+    from sfumato.cli.live import Onlooker, Viewing
+    from sfumato.cli.run import say
+
+    viewing = Viewing(flags.host, flags.port, not flags.no_open) if flags.view else None
+    with Onlooker(viewing, say) as onlooker:
+        with locked(flags.output):  # from now on: what is read of an earlier run must be so when it is gone on with
+            code = _run(flags, onlooker)
+        onlooker.stay()
+    return code
 
 
-def _run(flags: Train) -> int:
+def _run(flags: Train, onlooker: "Onlooker") -> int:
     from sfumato import formats
     from sfumato.cli.board import check_board
     from sfumato.cli.budget import Budget
@@ -119,9 +138,9 @@ def _run(flags: Train) -> int:
     if flags.init and refined is not None and start is None:
         start = in_frame_of(scene, refined, formats.origin_of(flags.init))
         config = config if earlier else _refining(config, scene, start)
-    asked = {key: value for key, value in asdict(flags).items() if key not in ("force", "resume", "extend")}
+    asked = {key: value for key, value in asdict(flags).items() if key not in _OF_NOW}
     asked["downscale"] = earlier.command.get("downscale", 1.0) if earlier else flags.downscale
-    asked[LINE] = command_line(flags, without=("force", "resume", "extend"))
+    asked[LINE] = command_line(replace(flags, downscale=asked["downscale"]), without=_OF_NOW)
     asked[_USED] = scene.protocol.get("downscale", flags.downscale)  # memory may have asked for more
     saving = Saving(flags.checkpoint_seconds, flags.checkpoint_steps)
     done = train_and_report(
@@ -136,6 +155,7 @@ def _run(flags: Train) -> int:
         budget,
         flags.tensorboard,
         resumed=earlier is not None,
+        onlooker=onlooker,
     )
     return 130 if done.interrupted else 0
 
@@ -145,6 +165,8 @@ def _check(flags: Train) -> None:
         raise InputError("give --steps or --seconds, not both: seconds are turned into steps")
     if flags.seconds is not None and not flags.seconds > 0:
         raise InputError(f"--seconds must be above 0; got {flags.seconds:g}")
+    if not 0 <= flags.port < 2**16:
+        raise InputError(f"--port must be from 0 (any that is free) to 65535; got {flags.port}")
     if not -(2**63) <= flags.seed < 2**63:
         raise InputError(f"--seed must be a whole number of at most 18 digits; got {flags.seed}")
     if flags.force and (flags.resume or flags.extend is not None):

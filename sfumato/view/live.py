@@ -63,7 +63,7 @@ class Live:
         shares: tuple[float, float] = (SNAPSHOTS, RENDERS),
         patience: float = PATIENCE,
     ) -> None:
-        """measure: PSNR. shares: of training's time for snapshots and renders. patience: seconds with a stalled page."""
+        """measure: PSNR. shares: of training's time for snapshots and renders. patience: seconds for a stalled one."""
         self._scene, self._backend = scene, backend
         self._settings = RenderSettings(near=scene.near, depth=False)
         self._asked = threading.Condition()
@@ -149,19 +149,24 @@ class Live:
         self._marks.clear()
         self.became("training")
 
-    def trained(self, gaussians: Gaussians, state: State) -> None:
-        """Take the Gaussians that training ended with, and what is done next; nobody changes them any more."""
-        self._encoding = False
+    def trained(self, gaussians: Gaussians, state: State, renders: bool = True) -> None:
+        """Take the Gaussians that training ended with, and what is done next; nobody changes them any more.
+
+        renders: the held-out views are rendered once more.
+        """
         step = self._last.step if self._last else 0
         self._snapshots.take_last(gaussians, step, self.channel.limit)
-        if self._held.ready:
+        if renders and self._held.ready:
             for _ in range(len(self._held)):
                 self._draw(gaussians)
         self.became(state)
 
-    def close(self) -> None:
-        """Say goodbye to the pages; what is being packed is waited for."""
+    def end(self) -> None:
+        """Say goodbye to the pages, before the server ends."""
         self.channel.end()
+
+    def close(self) -> None:
+        """End the thread; what is being packed is waited for."""
         self._worker.close()
 
     def _take(self, gaussians: Gaussians) -> None:
