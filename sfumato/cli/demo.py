@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import arg
 
-from sfumato.cli.flags import Backend, parse
+from sfumato.cli.browser import open_page
+from sfumato.cli.flags import LINE, Backend, command_line, parse
 from sfumato.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,13 +30,15 @@ class Demo:
     """Photograph an invented still life, find the cameras, train, score, and fly around."""
 
     output: Annotated[Path, arg(aliases=["-o"], metavar="OUT")] = Path("demo")
-    """Folder for everything: photos/, splat.ply, report.md, compare/, film.mp4."""
+    """Folder for everything: photos/, splat.ply, report.html, compare/, film.mp4."""
     seconds: Annotated[float, arg(metavar="S")] = 75.0
     """Seconds of training."""
     seed: Annotated[int, arg(metavar="S")] = 0
     """Another seed grows another still life."""
     backend: Backend = "auto"
     """What computes."""
+    no_open: bool = False
+    """Do not open the report in the browser."""
     force: bool = False
     """Replace the demo that OUT holds."""
 
@@ -57,7 +60,8 @@ def main(words: Sequence[str]) -> int:
     scene = load(photos)
     clock.stop("cameras", None)
     config = TrainConfig.make(seed=flags.seed)
-    asked = {key: value for key, value in asdict(flags).items() if key != "force"}
+    asked = {key: value for key, value in asdict(flags).items() if key not in ("no_open", "force")}
+    asked[LINE] = command_line(flags, without=("no_open", "force"))
     nothing = Saving(seconds=0)  # a demo is not gone on with
     done = train_and_report(scene, flags.output, config, flags.backend, flags.seconds, asked, nothing)
     clock.stop("splat and scores", flags.output / "splat.ply")
@@ -66,9 +70,17 @@ def main(words: Sequence[str]) -> int:
     _film(flags.output / FILM, done.gaussians, scene, flags.backend)
     clock.stop("film", flags.output / FILM)
     print(clock.table())
-    print(f"photo beside render: {flags.output / 'compare'}    report: {flags.output / 'report.md'}")
+    _show(flags.output / "report.html", flags.no_open)
     print("your own photos:     sfumato train FOLDER -o OUT")
     return 0
+
+
+def _show(report: Path, no_open: bool) -> None:
+    """Open the report in the browser, or say where it is."""
+    if not report.is_file():  # it has been said why
+        return
+    opened = not no_open and open_page(report.resolve().as_uri())
+    print(f"report:              {report}" + ("    (opened in the browser)" if opened else ""))
 
 
 class _Clock:

@@ -21,7 +21,7 @@ class Eval:
     input: Input
     """The dataset that it was trained on, or another with the same world axes."""
     output: Annotated[Path | None, arg(aliases=["-o"], metavar="DIR")] = None
-    """Folder for report.json, report.md and compare/; without it, scores are only shown."""
+    """Folder for report.html, report.json, report.md and compare/; without it, scores are only shown."""
     downscale: Annotated[float, arg(metavar="D")] = 1.0
     """Divide the sides of all photos by D; say what training was told."""
     holdout: Annotated[int, arg(metavar="N")] = 8

@@ -102,7 +102,7 @@ def clear(folder: Path, files: Sequence[str] = RUN) -> None:
         else:
             path.unlink(missing_ok=True)
     if set(REPORT) <= set(files):  # scores, and what they are of
-        for render in (folder / VIEWS).glob("*.render.jpg"):
+        for render in (folder / "views").glob("*.render.jpg"):
             render.unlink()
 
 

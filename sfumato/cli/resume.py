@@ -61,15 +61,23 @@ class Earlier:
         return config.extended(extend), state.begun_again()
 
 
-def write_run(folder: Path, command: Mapping[str, object], config: "TrainConfig", before: int = 0) -> None:
+def write_run(
+    folder: Path,
+    command: Mapping[str, object],
+    config: "TrainConfig",
+    before: int = 0,
+    usual: "TrainConfig | None" = None,
+) -> None:
     """Write config.json: the flags and the configuration of a run, with a checksum.
 
-    before: steps of the trainings that the configuration extends.
+    before: steps of the trainings that the configuration extends. usual: what the scene would get by itself, for those
+    who compare.
     """
     from sfumato.evaluate.report import plain
 
     settings = {"command": plain(dict(command)), "train": plain(config.to_dict()), "before": before}
-    text = json.dumps({**settings, "check": _check(settings)}, indent=2)
+    beside = {} if usual is None else {"usual": plain(usual.to_dict())}
+    text = json.dumps({**settings, "check": _check(settings), **beside}, indent=2)
     write_text(folder / _NAME, text + "\n")
 
 

@@ -1,4 +1,4 @@
-"""A run's folder to report.html: scores, pictures, curves, settings and the scene itself in one file for any browser."""
+"""A run's folder to report.html: scores, pictures, curves, settings and the scene itself, in one file."""
 
 import base64
 import json
@@ -31,7 +31,7 @@ WORST, BEST, OTHERS = 12, 6, 6  # held-out photos whose pictures are in the page
 
 
 def write_render(folder: Path, photo: str, image: Tensor) -> None:
-    """Write a held-out render (H, W, 3), values in [0, 1], beside its photo in the run's folder, small enough for a page.
+    """Write a held-out render (H, W, 3), in [0, 1], beside its photo in the run's folder, small enough for a page.
 
     photo: path inside the folder, as `read_cameras` says. Raises OSError when it cannot be written.
     """
@@ -110,12 +110,11 @@ def _scores(test: Mapping[str, Any]) -> list[Score]:
 
 def _pictures(folder: Path, cameras: Sequence[PageCamera], scores: Sequence[Score]) -> dict[str, Pictures]:
     """Photo and render of the chosen views that have both, by name, as data URIs."""
-    photos = {camera.name: camera.photo for camera in cameras}
-    pairs = [(score.name, folder / photo) for score in scores if (photo := photos.get(score.name))]
-    pairs = [(name, photo) for name, photo in pairs if _render_of(photo).is_file()]
-    chosen = [pairs[index] for index in choose(len(pairs))]
+    by_name = {camera.name: camera.photo for camera in cameras}
+    places = [(score.name, folder / place) for score in scores if (place := by_name.get(score.name))]
+    pairs = [(name, place) for name, place in places if _render_of(place).is_file()]
     found = {}
-    for name, photo in chosen:
+    for name, photo in (pairs[index] for index in choose(len(pairs))):
         with suppress(OSError), Image.open(photo) as header:
             found[name] = Pictures(_uri(photo), _uri(_render_of(photo)), *header.size)
     return found

@@ -1,10 +1,11 @@
-"""A run to the text of its report: one HTML file with its looks, its scripts and the scene, which asks for nothing else."""
+"""A run to the text of its report: one HTML file with its looks, its scripts and the scene."""
 
 import base64
 import hashlib
 import json
 import re
 from collections.abc import Iterable
+from html import escape
 from pathlib import Path
 
 import torch
@@ -48,21 +49,17 @@ def page_of(run: Run) -> str:
 
 
 def _title(run: Run) -> str:
-    from html import escape
-
     return escape(f"{run.name} · sfumato report")
 
 
 def _version(run: Run) -> str:
-    from html import escape
-
     versions = run.protocol.get("versions")
     return escape(str(versions.get("sfumato", ""))) if isinstance(versions, dict) else ""
 
 
 def _data(run: Run) -> dict[str, object]:
     keys = ("psnr", "loss", "gaussians")
-    log = {key: [number(entry.get(key)) for entry in run.log] for key in keys}
+    log = {key: [_number(entry.get(key)) for entry in run.log] for key in keys}
     return {
         "steps": [entry["step"] for entry in run.log],
         "log": {"psnr": smoothed(log["psnr"]), "loss": smoothed(log["loss"]), "gaussians": log["gaussians"]},
@@ -72,7 +69,7 @@ def _data(run: Run) -> dict[str, object]:
     }
 
 
-def number(value: object) -> float | None:
+def _number(value: object) -> float | None:
     return value if isinstance(value, int | float) else None
 
 

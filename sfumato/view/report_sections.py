@@ -180,7 +180,7 @@ def _figure(index: int, score: Score, found: Pictures) -> str:
         f'<figure id="photo-{index}" tabindex="-1"><div class="pair">'
         f'<img class="photo" src="{found.photo}" alt="Photo {name}" {size}>'
         f'<img class="render" src="{found.render}" alt="Render of {name}" {size}></div>'
-        f'<figcaption><b>{name}</b> <span>{" · ".join(numbers)}</span></figcaption></figure>'
+        f"<figcaption><b>{name}</b> <span>{' · '.join(numbers)}</span></figcaption></figure>"
     )
 
 
@@ -188,7 +188,7 @@ def _table(run: Run) -> str:
     """Every held-out photo, worst first, each with a link to its pictures."""
     if not run.scores:
         return ""
-    columns = [("psnr", "PSNR, dB", 2), ("ssim", "SSIM", 4)]
+    columns: list[tuple[str, str, int | None]] = [("psnr", "PSNR, dB", 2), ("ssim", "SSIM", 4)]
     columns += [("lpips", "LPIPS", 4)] if any(score.lpips is not None for score in run.scores) else []
     columns += [("excluded", "ignored", None)] if any(score.excluded for score in run.scores) else []
     places = {name: index for index, name in enumerate(run.pictures)}
@@ -228,7 +228,11 @@ def _curves(run: Run) -> str:
     first, last = run.log[0], run.log[-1]
     words = [
         f"{title} from {_number(first.get(key), n)}{unit} to {_number(last.get(key), n)}{unit}"
-        for key, title, unit, n in (("loss", "loss", "", 4), ("psnr", "PSNR", " dB", 2), ("gaussians", "Gaussians", "", 0))
+        for key, title, unit, n in (
+            ("loss", "loss", "", 4),
+            ("psnr", "PSNR", " dB", 2),
+            ("gaussians", "Gaussians", "", 0),
+        )
         if isinstance(first.get(key), int | float) and isinstance(last.get(key), int | float)
     ]
     said = f"From step {_count(first.get('step'))} to {_count(last.get('step'))}: {', '.join(words)}."
@@ -266,7 +270,8 @@ def _shapes(run: Run) -> str:
 
 
 def _chart(title: str, found: Histogram, said: str) -> str:
-    return f'<div class="chart"><h3>{title}</h3>{draw(found, f"Histogram: {title}. {said}")}<p class="note">{said}</p></div>'
+    drawing = draw(found, f"Histogram: {title}. {said}")
+    return f'<div class="chart"><h3>{title}</h3>{drawing}<p class="note">{said}</p></div>'
 
 
 def _settings(run: Run) -> str:
@@ -276,13 +281,15 @@ def _settings(run: Run) -> str:
         return ""
     command, usual = run.settings.get("command"), run.settings.get("usual")
     line = command.get("line") if isinstance(command, Mapping) else None
-    parts = [f'<p class="note">The same run again:</p><pre tabindex="0"><code>{_text(line)}</code></pre>'] if line else []
+    parts = [f'<p class="note">Begun with:</p><pre tabindex="0"><code>{_text(line)}</code></pre>'] if line else []
     flat = dict(_flat(config))
     if isinstance(usual, Mapping):
         before = dict(_flat(usual))
         rows = [(key, flat[key], before.get(key)) for key in flat if flat[key] != before.get(key)]
         if rows:
-            body = "".join(f'<tr><th scope="row">{_text(k)}</th><td>{_text(a)}</td><td>{_text(b)}</td></tr>' for k, a, b in rows)
+            body = "".join(
+                f'<tr><th scope="row">{_text(k)}</th><td>{_text(a)}</td><td>{_text(b)}</td></tr>' for k, a, b in rows
+            )
             parts.append(
                 '<div class="scroll"><table class="values"><caption>What differs from what sfumato does by itself with '
                 'these photos</caption><thead><tr><th scope="col">setting</th><th scope="col">here</th>'
