@@ -22,7 +22,7 @@ from torch import Tensor
 
 from sfumato.core.errors import InputError
 
-__all__ = ["PACKAGES", "Found", "Site", "Viewer", "find_chromium", "fetch_modules", "measure", "serve"]
+__all__ = ["PACKAGES", "Found", "Site", "Viewer", "fetch_modules", "find_chromium", "measure", "serve"]
 
 HERE = Path(__file__).resolve().parent
 WEB = HERE.parent / "sfumato" / "view" / "web"
@@ -129,7 +129,7 @@ class _Handler(SimpleHTTPRequestHandler):
         root, _, rest = urlsplit(path).path.lstrip("/").partition("/")
         return str(self.roots[root] / rest) if root in self.roots and ".." not in rest else "/nothing here"
 
-    def do_GET(self) -> None:  # noqa: D102
+    def do_GET(self) -> None:
         if self.path != "/web/":
             super().do_GET()
             return

@@ -39,12 +39,13 @@ function draw(camera) {
   renderer.render(scene, eye);
 }
 
-/** Draws until Spark has nothing left to sort for this camera. */
+/** Draws again only when Spark asks for it: more would queue in front of the depths that it reads back to sort by. */
 async function settle(camera) {
-  do {
-    draw(camera);
-    await new Promise((resolve) => setTimeout(resolve, 4));
-  } while (spark.sorting || spark.sortDirty || spark.dirty || spark.activeSplats === 0);
+  draw(camera);
+  while (spark.sorting || spark.sortDirty || spark.dirty || spark.activeSplats === 0) {
+    await new Promise((resolve) => setTimeout(resolve, 2));
+    if (spark.dirty && !spark.sorting) draw(camera);
+  }
 }
 
 /** Milliseconds of Spark's calls of its sort worker, and of reading depths back from the GPU before each. */
