@@ -1,0 +1,172 @@
+/** A sorted cloud and a camera to blended pixels: project, then blend, range by range, as our kernels do. */
+
+import { positionOf } from "./camera.js";
+import { Program } from "./graphics.js";
+import { ROW } from "./pack.js";
+import { MARK_FRAGMENT, QUADS, SPLAT_FRAGMENT, SPLAT_VERTEX, TILES_FRAGMENT, WHOLE_TARGET, projectShader } from "./shaders.js";
+import { SPLAT_ROWS, SplatBuffer } from "./targets.js";
+
+/** @typedef {import("./camera.js").Camera} Camera */
+/** @typedef {import("./cloud.js").Cloud} Cloud */
+/** @typedef {import("./targets.js").Target} Target */
+/** @typedef {"soft" | "ellipsoids" | "centers"} Kind */
+/**
+ * How the Gaussians are shown.
+ * @typedef {object} Look
+ * @property {Kind} kind
+ * @property {number} opacity factor
+ * @property {number} size factor
+ * @property {number} degree of the spherical harmonics that are evaluated at most
+ * @property {number} deviations standard deviations out to which an ellipsoid is drawn
+ * @property {number[]} background red, green, blue in [0, 1]
+ * @property {number} exposure stops
+ * @property {boolean} antialiased as RenderSettings.antialiased
+ * @property {number} near as RenderSettings.near
+ * @property {number} pointSize pixels, diameter of a center
+ * @property {number} fadeMs how long a change of kind takes
+ */
+
+const FINISHED = 1 / 512; // transmittance; what is behind cannot change the pixel by more than half a level
+const FIRST_RANGE = 16; // rows of splats that are blended before finished pixels are looked for
+
+export class Painter {
+  /** @param {WebGL2RenderingContext} gl */
+  constructor(gl) {
+    this.gl = gl;
+    /** @type {Map<string, Program>} */
+    this.programs = new Map();
+    this.splats = new SplatBuffer(gl);
+    this.tuning = { marks: true, tiles: true, first: FIRST_RANGE };
+    this.quads = gl.createVertexArray();
+    gl.bindVertexArray(this.quads);
+    gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, gl.createBuffer());
+    gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, quadIndices(), gl.STATIC_DRAW);
+    this.nothing = gl.createVertexArray();
+  }
+
+  /** A program, compiled when it is first asked for. @param {string} name @param {() => [string, string]} texts vertex, fragment */
+  program(name, texts) {
+    let program = this.programs.get(name);
+    if (!program) this.programs.set(name, (program = new Program(this.gl, ...texts())));
+    return program.use();
+  }
+
+  /** Fill the bound framebuffer by the program in use. @param {number} width @param {number} height */
+  fill(width, height) {
+    this.gl.viewport(0, 0, width, height);
+    this.gl.bindVertexArray(this.nothing);
+    this.gl.drawArrays(this.gl.TRIANGLES, 0, 3);
+  }
+
+  /** Draw a cloud into a target that is cleared first. @param {Kind} kind @param {Cloud | null} cloud @param {Camera} camera @param {Look} look @param {Target} target */
+  paint(kind, cloud, camera, look, target) {
+    void kind;
+    const { gl } = this;
+    gl.bindFramebuffer(gl.FRAMEBUFFER, target.framebuffer);
+    gl.depthMask(true);
+    gl.clearBufferfv(gl.COLOR, 0, [0, 0, 0, 1]);
+    gl.clearBufferfv(gl.DEPTH, 0, [0]);
+    if (cloud) this.#soft(cloud, camera, look, target);
+    gl.disable(gl.BLEND);
+    gl.disable(gl.DEPTH_TEST);
+  }
+
+  /** @param {Cloud} cloud @param {Camera} camera @param {Look} look @param {Target} target */
+  #soft(cloud, camera, look, target) {
+    const ranges = rangesOf(cloud.visible, this.tuning.first);
+    ranges.forEach(({ first, count }, i) => {
+      this.#project(cloud, camera, look, target, first, count, false, i > 0);
+      this.#blend(target, count);
+      if (i + 1 < ranges.length) this.#mark(target);
+    });
+  }
+
+  /**
+   * The splats of a range, into this.splats.
+   * @param {Cloud} cloud @param {Camera} camera @param {Look} look @param {Target} target
+   * @param {number} first @param {number} count @param {boolean} everything @param {boolean} tiled
+   */
+  #project(cloud, camera, look, target, first, count, everything, tiled) {
+    const { gl } = this;
+    const program = this.program(`project${cloud.degree}`, () => [WHOLE_TARGET, projectShader(cloud.degree)]);
+    this.#bind(program, cloud, camera, look);
+    program.float("eye", ...positionOf(camera)).int("first", first).int("visible", first + count).int("shown", look.degree);
+    program.int("antialiased", +look.antialiased).int("everything", +everything);
+    program.int("tiled", +(tiled && this.tuning.tiles)).texture("tiles", 7, target.tiles);
+    gl.disable(gl.BLEND);
+    gl.disable(gl.DEPTH_TEST);
+    gl.bindFramebuffer(gl.FRAMEBUFFER, this.splats.framebuffer);
+    this.fill(ROW, Math.ceil(count / ROW));
+  }
+
+  /** What READ_GAUSSIANS asks for. @param {Program} program @param {Cloud} cloud @param {Camera} camera @param {Look} look */
+  #bind(program, cloud, camera, look) {
+    program.float("viewmat[0]", ...camera.viewmat.slice(0, 12));
+    program.float("K", camera.K[0], camera.K[1], camera.K[2], camera.K[3]);
+    program.float("size", camera.width, camera.height).float("factors", look.opacity, look.size, 0);
+    program.float("near", look.near);
+    program.texture("order", 0, cloud.order);
+    cloud.textures.forEach(({ name, texture }, i) => program.texture(name, i + 1, texture));
+  }
+
+  /** Front to back: the target's alpha is what still shines through. @param {Target} target @param {number} count */
+  #blend(target, count) {
+    const { gl } = this;
+    const program = this.program("blend", () => [SPLAT_VERTEX, SPLAT_FRAGMENT]);
+    program.texture("shapes", 0, this.splats.shapes).texture("paints", 1, this.splats.paints);
+    program.float("size", target.width, target.height);
+    gl.bindFramebuffer(gl.FRAMEBUFFER, target.framebuffer);
+    gl.viewport(0, 0, target.width, target.height);
+    gl.enable(gl.BLEND);
+    gl.blendFuncSeparate(gl.DST_ALPHA, gl.ONE, gl.ZERO, gl.ONE_MINUS_SRC_ALPHA);
+    gl.enable(gl.DEPTH_TEST);
+    gl.depthFunc(gl.GREATER); // splats are drawn at depth 0.5, finished pixels have 1, the others 0
+    gl.depthMask(false);
+    this.#drawQuads(count);
+  }
+
+  /** Give finished pixels a depth that nothing passes, so that later ranges cost them nothing. @param {Target} target */
+  #mark(target) {
+    const { gl } = this;
+    gl.disable(gl.BLEND);
+    if (this.tuning.marks) {
+      const mark = this.program("mark", () => [WHOLE_TARGET, MARK_FRAGMENT]);
+      mark.texture("picture", 0, target.picture).float("finished", FINISHED).float("level", 1);
+      gl.bindFramebuffer(gl.FRAMEBUFFER, target.marks);
+      gl.depthMask(true);
+      this.fill(target.width, target.height);
+    }
+    if (this.tuning.tiles) {
+      const tiles = this.program("tiles", () => [WHOLE_TARGET, TILES_FRAGMENT]);
+      tiles.texture("picture", 0, target.picture).float("finished", FINISHED).float("level", 0);
+      gl.disable(gl.DEPTH_TEST);
+      gl.bindFramebuffer(gl.FRAMEBUFFER, target.tilesFramebuffer);
+      this.fill(target.tilesX, target.tilesY);
+    }
+  }
+
+  /** @param {number} count */
+  #drawQuads(count) {
+    const { gl } = this;
+    gl.bindVertexArray(this.quads);
+    gl.drawElementsInstanced(gl.TRIANGLES, 6 * QUADS, gl.UNSIGNED_SHORT, 0, Math.ceil(count / QUADS));
+  }
+}
+
+/** Two triangles a quad. */
+function quadIndices() {
+  const corners = [0, 1, 2, 2, 1, 3];
+  return Uint16Array.from({ length: 6 * QUADS }, (_, i) => 4 * Math.floor(i / 6) + corners[i % 6]);
+}
+
+/** Places of the order in ranges that double in length: the nearest splats finish most pixels. @param {number} visible @param {number} rows of the first range */
+function rangesOf(visible, rows) {
+  const ranges = [];
+  for (let first = 0; first < visible; ) {
+    const count = Math.min(visible - first, Math.min(rows, SPLAT_ROWS) * ROW);
+    ranges.push({ first, count });
+    first += count;
+    rows *= 2;
+  }
+  return ranges;
+}

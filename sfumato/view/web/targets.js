@@ -1,0 +1,41 @@
+/** What is drawn into: a picture with its depths, tiles that are finished, and splats between two stages. */
+
+import { makeFramebuffer, makeTexture } from "./graphics.js";
+import { ROW } from "./pack.js";
+import { TILE } from "./shaders.js";
+
+/** Rows of splats that are projected and then drawn in one go at most; a few MB. */
+export const SPLAT_ROWS = 256;
+
+/** Blended color and transmittance of every pixel, and a depth. */
+export class Target {
+  /** @param {WebGL2RenderingContext} gl @param {number} width @param {number} height @param {boolean} half whether 16-bit floats can be blended */
+  constructor(gl, width, height, half) {
+    this.gl = gl;
+    this.width = width;
+    this.height = height;
+    this.picture = makeTexture(gl, half ? gl.RGBA16F : gl.RGBA8, width, height);
+    this.depth = makeTexture(gl, gl.DEPTH_COMPONENT32F, width, height);
+    this.framebuffer = makeFramebuffer(gl, [this.picture], this.depth);
+    this.marks = makeFramebuffer(gl, [], this.depth);
+    this.tilesX = Math.ceil(width / TILE);
+    this.tilesY = Math.ceil(height / TILE);
+    this.tiles = makeTexture(gl, gl.R8, this.tilesX, this.tilesY);
+    this.tilesFramebuffer = makeFramebuffer(gl, [this.tiles], null);
+  }
+
+  delete() {
+    for (const texture of [this.picture, this.depth, this.tiles]) this.gl.deleteTexture(texture);
+    for (const framebuffer of [this.framebuffer, this.marks, this.tilesFramebuffer]) this.gl.deleteFramebuffer(framebuffer);
+  }
+}
+
+/** Splats on their way from projection to blending. */
+export class SplatBuffer {
+  /** @param {WebGL2RenderingContext} gl */
+  constructor(gl) {
+    this.shapes = makeTexture(gl, gl.RGBA32UI, ROW, SPLAT_ROWS);
+    this.paints = makeTexture(gl, gl.RG32UI, ROW, SPLAT_ROWS);
+    this.framebuffer = makeFramebuffer(gl, [this.shapes, this.paints], null);
+  }
+}
