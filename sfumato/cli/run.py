@@ -285,12 +285,15 @@ def score(
 
 def _photos(folder: Path, scene: Scene) -> dict[str, str]:
     """Where in the folder the small copies of the held-out photos are, by the names of the views."""
-    if not (folder / CAMERAS).is_file():  # an evaluation, without a run
+    if not (folder / "config.json").is_file():  # an evaluation by itself
         write_views(folder, replace(scene, views=scene.test), say)
+    sizes = {view.name: (view.camera.width, view.camera.height) for view in scene.test}
     try:
-        return {camera.name: camera.photo for camera in read_cameras(folder) if camera.photo}
+        found = {camera.name: camera for camera in read_cameras(folder)}
     except InputError:  # damaged since
         return {}
+    same = [camera for name, camera in found.items() if (camera.width, camera.height) == sizes.get(name)]
+    return {camera.name: camera.photo for camera in same if camera.photo}
 
 
 def _write_page(folder: Path, gaussians: Gaussians) -> None:

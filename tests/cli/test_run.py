@@ -24,7 +24,8 @@ from sfumato.train import TrainConfig
 
 Toy = Callable[..., Scene]
 SAVED = {"checkpoints/step-00000006.json", "checkpoints/step-00000006.safetensors"}
-VIEWS = {"views", *(f"views/{index}.jpg" for index in range(9))}
+RENDERS = {"views/0.render.jpg", "views/8.render.jpg"}
+VIEWS = {"views", *RENDERS, *(f"views/{index}.jpg" for index in range(9))}
 
 
 @pytest.fixture
@@ -154,7 +155,15 @@ def test_force_removes_the_old_run_only(tmp_path: Path, toy: Toy, config: TrainC
     for name in ("compare/old.png", "compare/mine.txt", "report.md", "other.txt"):
         (tmp_path / name).write_text("x", encoding="utf-8")
     train_and_report(toy(), tmp_path, config, "reference")
-    assert everything(tmp_path) == {*RUN, "compare/0.png", "compare/8.png", "compare/mine.txt", "other.txt", *SAVED, *VIEWS}
+    assert everything(tmp_path) == {
+        *RUN,
+        "compare/0.png",
+        "compare/8.png",
+        "compare/mine.txt",
+        "other.txt",
+        *SAVED,
+        *VIEWS,
+    }
 
 
 def test_pictures_of_others_in_views_are_kept(tmp_path: Path, toy: Toy, config: TrainConfig) -> None:
@@ -163,7 +172,7 @@ def test_pictures_of_others_in_views_are_kept(tmp_path: Path, toy: Toy, config: 
     for _ in range(2):
         train_and_report(toy(), tmp_path, config, "reference")
         assert (tmp_path / "views" / "3.jpg").read_text(encoding="utf-8") == "mine"
-        assert len(list((tmp_path / "views").iterdir())) == 9
+        assert len(list((tmp_path / "views").iterdir())) == len(VIEWS) - 1
     clear(tmp_path)
     assert everything(tmp_path) == {"views", "views/3.jpg"}
 
@@ -187,7 +196,10 @@ def test_scoring_alone(tmp_path: Path, toy: Toy, capsys: pytest.CaptureFixture[s
     assert found is not None
     assert not list(tmp_path.iterdir())
     score(Gaussians.empty(0), scene, tmp_path, "reference")
-    assert everything(tmp_path) == {*REPORT, "compare/0.png", "compare/8.png"}
+    assert everything(tmp_path) == {
+        *(*REPORT, "compare/0.png", "compare/8.png"),
+        *("cameras.json", "views", "views/0.jpg", "views/8.jpg", *RENDERS),
+    }
     assert capsys.readouterr().out.count("held out 2") == 2
 
 
