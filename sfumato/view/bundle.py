@@ -43,10 +43,10 @@ def script_html(entry: str) -> str:
     return f'{worker_blocks(script)}<script type="module">{_inline(entry)}</script>\n'
 
 
-def policy(entry: str) -> str:
-    """The Content-Security-Policy of a page whose only script is `script_html` of that entry, told by its hash."""
-    digest = base64.b64encode(hashlib.sha256(_inline(entry).encode("utf-8")).digest()).decode("ascii")
-    return CSP.format(script=f"sha256-{digest}")
+def policy(*entries: str) -> str:
+    """The Content-Security-Policy of a page whose only scripts are `script_html` of those entries, by their hashes."""
+    digests = (hashlib.sha256(_inline(entry).encode("utf-8")).digest() for entry in entries)
+    return CSP.format(script="' '".join(f"sha256-{base64.b64encode(digest).decode('ascii')}" for digest in digests))
 
 
 def worker_blocks(script: str) -> str:
