@@ -166,8 +166,7 @@ class Found:
     still: list[float] = field(default_factory=list)
     sorts: list[float] = field(default_factory=list)  # in the sort worker, or to it and back
     read_backs: list[float] = field(default_factory=list)  # of depths from the GPU, which Spark sorts by
-    gpu: float = 0.0  # textures, buffers and renderbuffers after loading
-    gpu_peak: float = 0.0
+    gpu: float = 0.0  # the most that textures, buffers and renderbuffers held at once
     heap: float = 0.0  # of JavaScript on the page's thread, garbage collected
     renderer_process: float = 0.0  # memory of its own, workers and typed arrays included
     gpu_process: float = 0.0  # software GL keeps its textures here
@@ -204,9 +203,10 @@ def measure(
         fragment = f"#{quote(json.dumps(asked))}" if viewer.bare else ""
         page.goto(f"{site.url}{viewer.path}{fragment}", wait_until="commit")
         _wait(page, viewer, complaints)
-        found = _settled(page, context)
+        found = _times(page)
         if viewer.bare:
             _drive(page, found, path, stills, shown)
+        _weigh(page, context, found)
         return found
     finally:
         browser.close()
@@ -227,16 +227,19 @@ def _wait(page: Any, viewer: Viewer, complaints: list[str]) -> None:
         page.wait_for_timeout(50)
 
 
-def _settled(page: Any, context: Any) -> Found:
-    """Times to the picture, and memory once garbage is collected."""
-    times = page.evaluate("({first: watch.first, complete: watch.complete, gpu: watch.bytes, gpu_peak: watch.peak})")
+def _times(page: Any) -> Found:
+    return Found(**page.evaluate("({first: watch.first, complete: watch.complete})"))
+
+
+def _weigh(page: Any, context: Any, found: Found) -> None:
+    """Memory once garbage is collected."""
     session = context.new_cdp_session(page)
     session.send("HeapProfiler.enable")
     session.send("HeapProfiler.collectGarbage")
     page.wait_for_timeout(300)
-    heap = page.evaluate("performance.memory.usedJSHeapSize")
+    found.gpu, found.heap = page.evaluate("[watch.peak, performance.memory.usedJSHeapSize]")
     memory = _own_memory()
-    return Found(**times, heap=heap, renderer_process=memory["renderer"], gpu_process=memory["gpu-process"])
+    found.renderer_process, found.gpu_process = memory["renderer"], memory["gpu-process"]
 
 
 def _own_memory() -> dict[str, float]:
