@@ -12,9 +12,11 @@ from sfumato.core.units import say_bytes
 from sfumato.view.histogram import Histogram, draw, histogram, log_histogram
 from sfumato.view.page import PageCamera
 
-__all__ = ["Pictures", "Run", "Score", "duration", "sections_of", "smoothed"]
+__all__ = ["Pictures", "Run", "Score", "curve_of", "duration", "sections_of"]
 
 FAINT = 0.05  # opacity below which a Gaussian is hardly seen
+CURVES = (("psnr", "PSNR", " dB", 2), ("loss", "loss", "", 4), ("gaussians", "Gaussians", "", 0))
+UNTOLD = ("most_pairs",)  # settings that follow from the memory there is, and change no picture
 SMOOTH = 0.02  # of the lines of a log, on each side, that a curve's point is the mean of
 
 
@@ -86,13 +88,18 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole // 60 % 60} min"
 
 
-def smoothed(values: Sequence[float | None]) -> list[float | None]:
-    """Each number as the mean of its neighbours, fewer towards the ends; None stays None."""
+def curve_of(run: Run, key: str) -> list[float | None]:
+    """A number of the log line by line; what belongs to single photos is smoothed."""
+    values = [value if isinstance(value := entry.get(key), int | float) else None for entry in run.log]
+    return values if key == "gaussians" else _smoothed(values)
+
+
+def _smoothed(values: Sequence[float | None]) -> list[float | None]:
+    """Each number as the mean of it and its neighbours, where there are any; None stays None."""
     reach = int(SMOOTH * len(values))
     found: list[float | None] = []
     for index, value in enumerate(values):
-        half = min(reach, index, len(values) - 1 - index)
-        near = [v for v in values[index - half : index + half + 1] if v is not None]
+        near = [v for v in values[max(0, index - reach) : index + reach + 1] if v is not None]
         found.append(sum(near) / len(near) if value is not None else None)
     return found
 
@@ -112,9 +119,9 @@ def _lead(run: Run) -> str:
     if run.training.get("interrupted"):
         sentences.append("<strong>Interrupted:</strong> training stopped before its last step, and was not scored.")
     elif run.scores:
-        many = "photo" if len(run.scores) == 1 else "photos"
+        many = "" if run.settings and train else " photo" if len(run.scores) == 1 else " photos"
         learned = f"Learned from {_count(train)} photos, and scored" if run.settings and train else "Scored"
-        sentences.append(f"{learned} on {len(run.scores)} {many} that training never saw.")
+        sentences.append(f"{learned} on {len(run.scores)}{many} that training never saw.")
     elif test:
         sentences.append(f"{_count(test)} photos were held out, but they could not be scored.")
     else:
@@ -153,6 +160,7 @@ def _gallery(run: Run) -> str:
         return ""
     left_out = len(run.scores) - len(run.pictures)
     said = "Worst first. " if len(run.pictures) > 1 else ""
+    tall = sum(found.height > found.width for found in run.pictures.values()) > len(run.pictures) / 2
     said += f"{left_out} of the {len(run.scores)} held-out photos are not shown here. " if left_out else ""
     scores = {score.name: score for score in run.scores}
     figures = (_figure(index, scores[name], found) for index, (name, found) in enumerate(run.pictures.items()))
@@ -167,7 +175,7 @@ def _gallery(run: Run) -> str:
         "photos",
         "Photo and render",
         f'<p class="note">{said}<span class="scripted">Drag the line, or move it with the arrow keys.</span></p>'
-        f'<div class="tools">{chooser}</div><div class="gallery">{"".join(figures)}</div>',
+        f'<div class="tools">{chooser}</div><div class="gallery{" tall" if tall else ""}">{"".join(figures)}</div>',
     )
 
 
@@ -225,18 +233,14 @@ def _curves(run: Run) -> str:
     """Places for the curves, and the same in words."""
     if len(run.log) < 2:
         return ""
-    first, last = run.log[0], run.log[-1]
-    words = [
-        f"{title} from {_number(first.get(key), n)}{unit} to {_number(last.get(key), n)}{unit}"
-        for key, title, unit, n in (
-            ("loss", "loss", "", 4),
-            ("psnr", "PSNR", " dB", 2),
-            ("gaussians", "Gaussians", "", 0),
-        )
-        if isinstance(first.get(key), int | float) and isinstance(last.get(key), int | float)
-    ]
-    said = f"From step {_count(first.get('step'))} to {_count(last.get('step'))}: {', '.join(words)}."
-    places = "".join(f'<div class="chart scripted" data-curve="{key}"></div>' for key in ("psnr", "loss", "gaussians"))
+    words = []
+    for key, title, unit, digits in CURVES:
+        values = curve_of(run, key)
+        ends = [_number(value, digits) + unit for value in (values[0], values[-1]) if value is not None]
+        if len(ends) == 2:
+            words.append(f"{title} {f'from {ends[0]} to {ends[1]}' if ends[0] != ends[1] else ends[0]}")
+    said = f"From step {_count(run.log[0].get('step'))} to {_count(run.log[-1].get('step'))}: {', '.join(words)}."
+    places = "".join(f'<div class="chart scripted" data-curve="{key}"></div>' for key, *_ in CURVES)
     return _section(
         "training",
         "Training",
@@ -285,7 +289,7 @@ def _settings(run: Run) -> str:
     flat = dict(_flat(config))
     if isinstance(usual, Mapping):
         before = dict(_flat(usual))
-        rows = [(key, flat[key], before.get(key)) for key in flat if flat[key] != before.get(key)]
+        rows = [(key, flat[key], before.get(key)) for key in flat if flat[key] != before.get(key) and key not in UNTOLD]
         if rows:
             body = "".join(
                 f'<tr><th scope="row">{_text(k)}</th><td>{_text(a)}</td><td>{_text(b)}</td></tr>' for k, a, b in rows
@@ -308,7 +312,7 @@ def _protocol(run: Run) -> str:
     rest = {key: value for key, value in run.protocol.items() if isinstance(value, Mapping)}
     simple.pop("peak_memory_bytes", None)
     simple.pop("test_names", None)  # the table has them
-    parts.append(_values(_flat(simple)))
+    parts.append(_values((key.replace("_", " "), value) for key, value in _flat(simple)))
     for key, value in rest.items():
         parts.append(f"<details><summary>{_text(key.replace('_', ' '))}</summary>{_values(_flat(value))}</details>")
     return _section("protocol", "Protocol", '<p class="note">What these numbers depend on.</p>' + "".join(parts))
@@ -319,7 +323,7 @@ def _memory(run: Run) -> str:
     expected = memory.get("predicted_peak_bytes") if isinstance(memory, Mapping) else None
     said = [f"{say_bytes(expected)} predicted"] if isinstance(expected, int) else []
     said += [f"{say_bytes(peak)} measured at the highest"] if isinstance(peak, int) else []
-    return f"<p>Memory: {', '.join(said)}.</p>" if said else ""
+    return f'<p class="memory">Memory: {", ".join(said)}.</p>' if said else ""
 
 
 def _values(values: Iterable[tuple[str, str]]) -> str:

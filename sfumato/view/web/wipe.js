@@ -175,10 +175,13 @@ function listenWipe(root) {
     if (event.button !== 0) return;
     root.setPointerCapture(event.pointerId);
     line.focus({ preventScroll: true });
-    follow(event);
+    if (event.pointerType !== "touch") follow(event); // a finger may be about to scroll the page
     event.preventDefault(); // no selection of text, and the focus stays
   });
   root.addEventListener("pointermove", (event) => {
+    if (root.hasPointerCapture(event.pointerId)) follow(event);
+  });
+  root.addEventListener("pointerup", (event) => {
     if (root.hasPointerCapture(event.pointerId)) follow(event);
   });
   line.addEventListener("keydown", (event) => {
