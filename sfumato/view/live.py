@@ -6,6 +6,7 @@ renders together, is kept below a share.
 """
 
 import math
+import secrets
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -66,6 +67,7 @@ class Live:
         """measure: PSNR. shares: of training's time for snapshots and renders. patience: seconds for a stalled one."""
         self._scene, self._backend = scene, backend
         self._settings = RenderSettings(near=scene.near, depth=False)
+        self._run = secrets.token_hex(4)  # by which a page that comes back knows another training
         self._asked = threading.Condition()
         self._paused = self._stop = False
         self.history = History()
@@ -213,6 +215,7 @@ class Live:
         rate = self._rate() if self._state == "training" else None
         self.channel.tell(
             "state",
+            run=self._run,
             state=self._state,
             sentence=self._sentence,
             step=last.step if last else 0,
