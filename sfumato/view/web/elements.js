@@ -87,7 +87,7 @@ export function slider({ label, min, max, step, value, words = String, onchange 
     onchange(input.valueAsNumber);
   });
   set(value);
-  const row = element("label", { class: "row slider" }, element("span", { class: "name" }, label), shown, input);
+  const row = element("label", { class: "row slider" }, element("span", { class: "name" }, label), input, shown);
   return { row, input, set };
 }
 

@@ -26,7 +26,8 @@ export class Panel {
     const fold = () => this.fold();
     this.folder = iconButton("panel", { label: "Controls", keys: "h", onclick: fold });
     this.folder.setAttribute("aria-controls", "panel-body");
-    const head = element("div", { class: "panel-head" }, this.title, this.folder);
+    const help = iconButton("help", { label: "Help: keys and gestures", keys: "?", onclick: actions.help });
+    const head = element("div", { class: "panel-head" }, this.title, help, this.folder);
     head.addEventListener("click", (event) => {
       if (matchMedia(SMALL).matches && !(event.target instanceof Element && event.target.closest("button"))) fold();
     });
@@ -34,14 +35,10 @@ export class Panel {
     const adjust = ["opacity", "size", "degree", "deviations", "points", "exposure", "background"];
     const shown = ["grid", "box", "antialiased", "statistics"];
     this.walk = cameraSection(cameras.row, actions);
-    this.body = element(
-      "div",
-      { class: "panel-body", id: "panel-body" },
-      element("div", { class: "section" }, look.row, ...adjust.map((name) => rest[name].row)),
-      panelSection("Show", ...shown.map((name) => rest[name].row)),
-      this.walk.section,
-      element("div", { class: "section actions", role: "group", "aria-label": "Actions" }, ...actionButtons(actions)),
-    );
+    const looks = element("div", { class: "section" }, look.row, ...adjust.map((name) => rest[name].row));
+    this.own = [looks, panelSection("Show", ...shown.map((name) => rest[name].row)), this.walk.section];
+    const buttons = element("div", { class: "section actions", role: "group", "aria-label": "Actions" }, ...actionButtons(actions));
+    this.body = element("div", { class: "panel-body", id: "panel-body" }, ...this.own, buttons);
     this.element = element("aside", { class: "panel", "aria-label": "Controls of the view" }, head, this.body);
     this.fold(matchMedia(SMALL).matches);
     this.update(settings);
@@ -88,13 +85,8 @@ export class Panel {
    * @param {boolean} idle
    */
   setIdle(idle) {
-    for (const section of this.body.children) {
-      const actions = section.classList.contains("actions");
-      if (!actions) /** @type {HTMLElement} */ (section).classList.toggle("waiting", idle);
-      for (const button of actions ? section.querySelectorAll("button") : []) {
-        button.disabled = idle && Object.hasOwn(button.dataset, "action") && button.dataset.action !== "open";
-      }
-    }
+    for (const section of this.own) section.classList.toggle("waiting", idle);
+    for (const button of this.body.querySelectorAll("[data-action]:not([data-action=open])")) button.classList.toggle("waiting", idle);
   }
 
   /** @param {string} title */
@@ -171,8 +163,8 @@ function panelRows(settings, change) {
     look: segments({ label: "Look", name: "look", choices: LOOKS, value: settings.look, onchange: (value) => change("look", value) }),
     opacity: slide("opacity", "Opacity", percent),
     size: slide("size", "Splat size", percent),
-    degree: slide("degree", "Color by direction", (value) => (value === 0 ? "off" : `degree ${value}`)),
-    deviations: slide("deviations", "Standard deviations", (value) => value.toFixed(1)),
+    degree: slide("degree", "SH degree", String),
+    deviations: slide("deviations", "Deviations", (value) => value.toFixed(1)),
     points: slide("points", "Point size", (value) => `${value} px`),
     exposure: slide("exposure", "Exposure", stops),
     background: colorRow("Background", (value) => change("background", value)),
@@ -220,12 +212,10 @@ function actionButtons(actions) {
     ["link", "link", "Copy a link to this view", "Copy link", "l"],
     ["open", "open", "Open a file", "Open", "o"],
   ];
-  const made = buttons.map(([action, drawing, label, text, keys]) => {
+  return buttons.map(([action, drawing, label, text, keys]) => {
     const button = iconButton(drawing, { label, text, keys, onclick: () => actions[action](0) });
     button.dataset.action = action;
     return button;
   });
-  const help = iconButton("help", { label: "Help: keys and gestures", text: "Help", keys: "?", onclick: actions.help });
-  return [...made, help];
 }
 
