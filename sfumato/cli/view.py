@@ -27,7 +27,7 @@ class View:
     """Port to listen at; when it is taken, the next free one (0: any)."""
     host: Annotated[str, arg(metavar="H")] = "127.0.0.1"
     """Address to listen at: 0.0.0.0 lets other machines look, with a token."""
-    open: bool = True
+    no_open: bool = False
     """Only print the address, and open no browser."""
 
 
@@ -42,7 +42,7 @@ def main(words: Sequence[str]) -> int:
     page, files = open_splat(flags.input)
     try:
         with Background(create_app(page, files), flags.host, flags.port) as background:
-            announce(background, flags.port, flags.open)
+            announce(background, flags.port, not flags.no_open)
             background.wait()
     except KeyboardInterrupt:
         print(file=sys.stderr)  # after the terminal's ^C
