@@ -303,7 +303,8 @@ def _write_page(folder: Path, gaussians: Gaussians) -> None:
     try:
         report.write(folder, gaussians)
     except Exception as error:
-        say(f"{folder / report.NAME} could not be written ({error}); the rest of the run is complete")
+        why = error.strerror if isinstance(error, OSError) and error.strerror else error
+        say(f"{folder / report.NAME} could not be written ({why}); everything else is complete")
 
 
 def _usual(scene: Scene, config: "TrainConfig") -> "TrainConfig":

@@ -190,6 +190,35 @@ def test_a_disk_that_is_full_when_views_are_written_ends_no_training(
     assert not (tmp_path / "views").exists()
 
 
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyError("anything")])
+def test_a_page_that_cannot_be_written_fails_no_run(
+    tmp_path: Path,
+    toy: Toy,
+    config: TrainConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: Exception,
+) -> None:
+    def fails(path: Path, text: str) -> None:
+        raise error
+
+    monkeypatch.setattr("sfumato.view.report.write_text", fails)
+    done = train_and_report(toy(), tmp_path, config, "reference")
+    assert done.evaluation is not None
+    why = "No space left on device" if isinstance(error, OSError) else "'anything'"
+    assert f"report.html could not be written ({why}); everything else is complete" in capsys.readouterr().err
+    assert everything(tmp_path) == {*RUN, "compare/0.png", "compare/8.png", *SAVED, *VIEWS} - {"report.html"}
+
+
+def test_the_page_tells_what_was_asked(tmp_path: Path, toy: Toy, config: TrainConfig) -> None:
+    train_and_report(toy(), tmp_path, config, "reference", asked={"line": "sfumato train <photos>"})
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "sfumato train &lt;photos&gt;" in page
+    assert '<th scope="row">sh_degree</th><td>0</td><td>3</td>' in page  # here, usually
+    assert '<th scope="row">ssim_weight</th><td>0.2</td></tr>' in page  # among all settings only
+    assert page.count('<img class="render" src="data:image/jpeg;base64,') == 2
+
+
 def test_scoring_alone(tmp_path: Path, toy: Toy, capsys: pytest.CaptureFixture[str]) -> None:
     scene = toy()
     found = score(Gaussians.empty(0), scene, None, "reference")

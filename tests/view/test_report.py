@@ -347,7 +347,8 @@ def test_a_logarithmic_axis_has_round_numbers() -> None:
     close = log_histogram(torch.full((9,), 0.02))
     assert close is not None
     assert sum(close.counts) == 9
-    assert ("0.02" in [text for _, text in close.ticks()]) and close.edge(0) < 0.02 < close.edge(48)
+    assert "0.02" in [text for _, text in close.ticks()]
+    assert close.edge(0) < 0.02 < close.edge(48)
     assert log_histogram(torch.tensor([0.0, math.nan, math.inf, -1.0])) is None
 
 
