@@ -8,6 +8,8 @@ from collections.abc import Mapping
 
 __all__ = ["has_display", "open_browser"]
 
+_IN_TERMINAL = ("www-browser", "links", "elinks", "lynx", "w3m")  # browsers that would take the terminal
+
 
 def has_display(environment: Mapping[str, str] = os.environ, platform: str = sys.platform) -> bool:
     """True when a browser that is opened here would be seen by the person who asked."""
@@ -16,9 +18,20 @@ def has_display(environment: Mapping[str, str] = os.environ, platform: str = sys
     return any(environment.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
 
 
-def open_browser(address: str) -> bool:
-    """Open the address, without waiting for it; False when there is no display."""
+def open_browser(address: str, patience: float = 0.0) -> bool:
+    """Open the address; False when there is no display, or no browser for it.
+
+    patience: seconds to wait for a browser that takes its time, of a program that ends then; others need not wait.
+    """
     if not has_display():
         return False
-    threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()  # some browsers keep it waiting
+    try:
+        browser = webbrowser.get()
+    except webbrowser.Error:
+        return False
+    if getattr(browser, "basename", "") in _IN_TERMINAL:
+        return False
+    opening = threading.Thread(target=browser.open, args=(address,), daemon=True)  # some browsers keep it waiting
+    opening.start()
+    opening.join(patience)
     return True

@@ -1,5 +1,6 @@
 """`sfumato demo`: photographs of an invented scene to a splat, its scores and a film, with the time each took."""
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import arg
 
-from sfumato.cli.browser import open_page
+from sfumato.cli.browse import open_browser
 from sfumato.cli.flags import LINE, Backend, command_line, parse
 from sfumato.core.errors import InputError
 
@@ -79,7 +80,8 @@ def _show(report: Path, no_open: bool) -> None:
     """Open the report in the browser, or say where it is."""
     if not report.is_file():  # it has been said why
         return
-    opened = not no_open and open_page(report.resolve().as_uri())
+    wanted = not no_open and sys.stdout.isatty()  # without a terminal nobody is there to look
+    opened = wanted and open_browser(report.resolve().as_uri(), patience=3.0)
     print(f"report:              {report}" + ("    (opened in the browser)" if opened else ""))
 
 

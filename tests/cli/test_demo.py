@@ -1,5 +1,6 @@
 """`sfumato demo`: what it refuses before it starts, its film, and its table of times."""
 
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,7 +10,7 @@ import torch
 
 from sfumato.capture.studio import phone_walk
 from sfumato.cli import demo
-from sfumato.cli.browser import has_screen, open_page
+from sfumato.cli.browse import open_browser
 from sfumato.cli.flags import command_line
 from sfumato.cli.main import main
 from sfumato.cli.train import Train
@@ -69,21 +70,29 @@ def test_the_clock_adds_up(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
 
-@pytest.mark.parametrize(("seen", "no_open"), [(True, False), (True, True), (False, False)])
-def test_the_report_is_opened_where_there_is_a_screen(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], seen: bool, no_open: bool
+@pytest.mark.parametrize(
+    ("display", "terminal", "no_open"),
+    [(True, True, False), (True, True, True), (True, False, False), (False, True, False)],
+)
+def test_the_report_is_opened_where_somebody_sees_it(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    display: bool,
+    terminal: bool,
+    no_open: bool,
 ) -> None:
     opened: list[str] = []
-    browser = SimpleNamespace(open=lambda url: opened.append(url) or True)
-    monkeypatch.setattr("sfumato.cli.browser.has_screen", lambda: seen)
-    monkeypatch.setattr("webbrowser.get", lambda: browser)
+    monkeypatch.setattr("sfumato.cli.browse.has_display", lambda: display)
+    monkeypatch.setattr("webbrowser.get", lambda: SimpleNamespace(open=opened.append))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
     report = tmp_path / "a b" / "report.html"
     demo._show(report, no_open)
     assert capsys.readouterr().out == ""  # it could not be written, which was said
     report.parent.mkdir()
     report.touch()
     demo._show(report, no_open)
-    shown = seen and not no_open
+    shown = display and terminal and not no_open
     assert opened == ([report.as_uri()] if shown else [])
     said = capsys.readouterr().out
     assert str(report) in said
@@ -94,22 +103,9 @@ def test_a_browser_in_the_terminal_is_left_alone(monkeypatch: pytest.MonkeyPatch
     def refuse(url: str) -> bool:
         raise AssertionError(url)
 
-    monkeypatch.setattr("sfumato.cli.browser.has_screen", lambda: True)
+    monkeypatch.setattr("sfumato.cli.browse.has_display", lambda: True)
     monkeypatch.setattr("webbrowser.get", lambda: SimpleNamespace(basename="lynx", open=refuse))
-    assert not open_page("file:///report.html")
-
-
-def test_who_has_a_screen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdout", SimpleNamespace(isatty=lambda: True))
-    assert has_screen({"DISPLAY": ":0"}, "linux")
-    assert has_screen({"WAYLAND_DISPLAY": "wayland-0"}, "linux")
-    assert not has_screen({}, "linux")
-    assert has_screen({}, "darwin")
-    assert has_screen({}, "win32")
-    assert not has_screen({"SSH_CONNECTION": "somewhere"}, "darwin")
-    assert not has_screen({"DISPLAY": ":0", "CI": "true"}, "linux")
-    monkeypatch.setattr("sys.stdout", SimpleNamespace(isatty=lambda: False))
-    assert not has_screen({"DISPLAY": ":0"}, "linux")
+    assert not open_browser("file:///report.html", 1.0)
 
 
 def test_the_line_to_type_again() -> None:
