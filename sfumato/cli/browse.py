@@ -5,6 +5,7 @@ import sys
 import threading
 import webbrowser
 from collections.abc import Mapping
+from contextlib import suppress
 
 __all__ = ["has_display", "open_browser"]
 
@@ -19,19 +20,16 @@ def has_display(environment: Mapping[str, str] = os.environ, platform: str = sys
 
 
 def open_browser(address: str, patience: float = 0.0) -> bool:
-    """Open the address; False when there is no display, or no browser for it.
+    """Open the address; False when there is no display, or no browser that has windows.
 
     patience: seconds to wait for a browser that takes its time, of a program that ends then; others need not wait.
     """
     if not has_display():
         return False
-    try:
-        browser = webbrowser.get()
-    except webbrowser.Error:
-        return False
-    if getattr(browser, "basename", "") in _IN_TERMINAL:
-        return False
-    opening = threading.Thread(target=browser.open, args=(address,), daemon=True)  # some browsers keep it waiting
+    with suppress(webbrowser.Error):  # none is known
+        if getattr(webbrowser.get(), "basename", "") in _IN_TERMINAL:
+            return False
+    opening = threading.Thread(target=webbrowser.open, args=(address,), daemon=True)  # some browsers keep it waiting
     opening.start()
     opening.join(patience)
     return True

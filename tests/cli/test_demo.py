@@ -84,7 +84,8 @@ def test_the_report_is_opened_where_somebody_sees_it(
 ) -> None:
     opened: list[str] = []
     monkeypatch.setattr("sfumato.cli.browse.has_display", lambda: display)
-    monkeypatch.setattr("webbrowser.get", lambda: SimpleNamespace(open=opened.append))
+    monkeypatch.setattr("webbrowser.get", lambda: SimpleNamespace(basename="firefox"))
+    monkeypatch.setattr("webbrowser.open", opened.append)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
     report = tmp_path / "a b" / "report.html"
     demo._show(report, no_open)
@@ -104,7 +105,8 @@ def test_a_browser_in_the_terminal_is_left_alone(monkeypatch: pytest.MonkeyPatch
         raise AssertionError(url)
 
     monkeypatch.setattr("sfumato.cli.browse.has_display", lambda: True)
-    monkeypatch.setattr("webbrowser.get", lambda: SimpleNamespace(basename="lynx", open=refuse))
+    monkeypatch.setattr("webbrowser.get", lambda: SimpleNamespace(basename="lynx"))
+    monkeypatch.setattr("webbrowser.open", refuse)
     assert not open_browser("file:///report.html", 1.0)
 
 
