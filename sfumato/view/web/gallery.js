@@ -21,6 +21,7 @@ export class Gallery {
     this.cameras = cameras;
     /** Which one was chosen last. @type {number | null} */
     this.chosen = null;
+    this.unfold = false; // the panel, when the comparison ends
     this.compare = new Comparison(viewer.stage, { walk: (step) => this.walk(step), close: () => this.endComparison() });
   }
 
@@ -29,7 +30,7 @@ export class Gallery {
    * @param {PageCamera[]} cameras
    */
   replace(cameras) {
-    this.compare.hide();
+    this.endComparison();
     this.cameras = cameras;
     this.chosen = null;
     this.viewer.panel.setCamera(cameras, null);
@@ -102,8 +103,10 @@ export class Gallery {
    * @param {number} index
    */
   show(index) {
-    const { controls, stage, bounds } = this.viewer;
+    const { controls, panel, stage, bounds } = this.viewer;
     controls.fly(false);
+    if (!this.compare.open) this.unfold = !panel.folded;
+    panel.fold(true); // it would lie on the photo
     this.compare.show(this.cameras[index]);
     stage.touched = true;
     stage.set(poseOf(plainCamera(this.cameras[index]), bounds));
@@ -114,6 +117,7 @@ export class Gallery {
   endComparison() {
     if (!this.compare.open) return;
     this.compare.hide();
+    if (this.unfold) this.viewer.panel.fold(false);
     this.draw();
   }
 }

@@ -7,7 +7,7 @@ const PAUSE = 250; // ms between two looks at the numbers: they are to be read
 /** `element` is what goes into the page. */
 export class Numbers {
   constructor() {
-    this.element = element("dl", { class: "statistics", hidden: true, "aria-label": "Statistics" });
+    this.element = element("dl", { class: "statistics", hidden: true });
     this.shownAt = -Infinity;
   }
 

@@ -44,11 +44,16 @@ export class Panel {
     this.update(settings);
   }
 
+  /** Whether only its head is seen. */
+  get folded() {
+    return this.element.classList.contains("closed");
+  }
+
   /**
    * Close the panel, open it, or do the other thing.
    * @param {boolean} [closed]
    */
-  fold(closed = !this.element.classList.contains("closed")) {
+  fold(closed = !this.folded) {
     this.element.classList.toggle("closed", closed);
     this.folder.setAttribute("aria-expanded", String(!closed));
     this.folder.title = closed ? "Show the controls (H)" : "Hide the controls (H)";
