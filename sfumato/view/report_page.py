@@ -7,6 +7,7 @@ import torch
 
 from sfumato.render.colormap import colorize
 from sfumato.view.bundle import policy, script_html, style_html
+from sfumato.view.report_scene import scene_of
 from sfumato.view.report_sections import Run, curve_of, sections_of
 
 __all__ = ["page_of"]
@@ -17,8 +18,9 @@ COLORS = 64  # of the error map
 
 def page_of(run: Run) -> str:
     """The whole page."""
-    entries = ["report.js"]
-    body = sections_of(run, "")
+    scene, viewer = scene_of(run)
+    entries = ["report.js", "app.js"] if scene else ["report.js"]
+    body = sections_of(run, scene)
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -34,6 +36,7 @@ def page_of(run: Run) -> str:
 </main>
 <footer>Made by sfumato {_version(run)}. This page is complete in itself: it needs no network.</footer>
 <script type="application/json" id="data">{_island(_data(run))}</script>
+{viewer}
 {script_html("report.js")}</body>
 </html>
 """

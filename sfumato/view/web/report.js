@@ -218,9 +218,19 @@ function startScene() {
     const frame = document.createElement("iframe");
     frame.title = "The scene, to look around in";
     frame.allow = "fullscreen";
-    frame.srcdoc = JSON.parse(document.getElementById("viewer")?.textContent ?? '""');
+    frame.srcdoc = sceneText();
     stage.replaceChildren(frame);
     frame.focus();
+  });
+}
+
+/** The viewer's page, with the photos that this page has in the places that are kept for them. */
+function sceneText() {
+  /** @type {string} */
+  const text = JSON.parse(document.getElementById("viewer")?.textContent ?? '""');
+  return text.replace(/"report-photo-(\d+)"/g, (_, number) => {
+    const photo = document.querySelector(`#photo-${number} .wipe-left`);
+    return photo instanceof HTMLImageElement ? JSON.stringify(photo.src) : "null";
   });
 }
 
