@@ -85,7 +85,7 @@ def pack(gaussians: Gaussians, degree: int = MAX_DEGREE) -> Packed:
 
 def unpack(packed: Packed) -> Gaussians:
     """The Gaussians in the rows, float32; opacities of 0 and 1 become 0.0001 and 0.9999, as their logits are stored."""
-    N, R = packed.count, len(packed.ranges)
+    N = packed.count
     low, high, color_low, color_high = (packed.ranges[:, i].repeat(ROW)[:N, None] for i in range(4))
     looks = packed.looks[:N]
     levels = np.stack([looks[:, 0] >> s & 1023 for s in (0, 10, 20)], axis=1).astype(np.float32)
@@ -93,7 +93,6 @@ def unpack(packed: Packed) -> Gaussians:
     opacity = torch.from_numpy((looks[:, 1] >> 24).astype(np.float32) / 255).clamp(1e-4, 1 - 1e-4)
     color = color_low + rgb * ((color_high - color_low) / np.float32(255))
     rest = [_unpack_band(words[:N], band, packed.ranges[:, 3 + band]) for band, words in enumerate(packed.bands, 1)]
-    assert R * ROW == len(packed.looks)
     return Gaussians(
         means=torch.from_numpy(packed.geometry[:N, :3].copy().view(np.float32)),
         quats=torch.from_numpy(_unpack_quats(packed.geometry[:N, 3])),
@@ -116,7 +115,7 @@ def to_bytes(packed: Packed, **header: Any) -> bytes:
     arrays = (packed.ranges, packed.geometry, packed.looks, *packed.bands)
     parts = [np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False) for array in arrays]
     return b"".join(
-        [MAGIC, len(text).to_bytes(4, "little"), text, *(memoryview(part).cast("B") for part in parts if part.size)]
+        [MAGIC, len(text).to_bytes(4, "little"), text, *(part.data.cast("B") for part in parts if part.size)]
     )
 
 
@@ -194,7 +193,8 @@ def _pack_quats(quats: _Floats) -> _Words:
     a = np.where(largest == 0, levels[:, 1], levels[:, 0])
     b = np.where(largest <= 1, levels[:, 2], levels[:, 1])
     c = np.where(largest <= 2, levels[:, 3], levels[:, 2])
-    return largest.astype(np.uint32) << 30 | a << 20 | b << 10 | c
+    packed: _Words = largest.astype(np.uint32) << 30 | a << 20 | b << 10 | c
+    return packed
 
 
 def _unpack_quats(words: _Words) -> _Floats:
@@ -233,7 +233,7 @@ def _pack_band(values: _Floats, band: int, words: _Words) -> _Floats:
 
 def _unpack_band(words: _Words, band: int, limits: _Floats) -> _Floats:
     """(n, 2 band + 1, 3) coefficients."""
-    bits, count = BANDS[band]
+    bits, _ = BANDS[band]
     most = (1 << (bits - 1)) - 1
     bases = 2 * band + 1
     values = np.empty((len(words), bases * 3), np.float32)
@@ -244,5 +244,5 @@ def _unpack_band(words: _Words, band: int, limits: _Floats) -> _Floats:
             level = level | words[:, word + 1] << (32 - shift)
         values[:, j] = (level & (2 * most + 1)).astype(np.float32)
     t = (values - np.float32(most)) / np.float32(most)
-    values = t * np.abs(t) * limits.repeat(ROW)[: len(words), None]
-    return values.reshape(len(words), bases, 3)
+    coefficients: _Floats = (t * np.abs(t) * limits.repeat(ROW)[: len(words), None]).reshape(len(words), bases, 3)
+    return coefficients

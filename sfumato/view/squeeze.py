@@ -75,7 +75,7 @@ def squeeze(gaussians: Gaussians) -> bytes:
     """
     scene = _Scene.of(gaussians)
     budget = budget_of(scene.count, scene.degree)
-    sample = scene.sample(8)
+    sample = scene.sample(2)
     low, high = 0, LADDER  # the coarsest fits anything: all but the boxes of the rows is zero
     while low < high:
         middle = (low + high) // 2
@@ -127,24 +127,24 @@ class _Scene:
             bands=tuple(shN[:, b * b - 1 : (b + 1) ** 2 - 1] @ OPPONENT.T for b in range(1, degree + 1)),
         )
 
-    def part(self, rows: slice) -> "_Scene":
-        bands = tuple(band[rows] for band in self.bands)
-        fields = [self.means, self.quats, self.log_scales, self.opacities, self.colors]
-        means, *others = (field[rows] for field in fields)
-        return _Scene(len(means), self.degree, means, *others, bands)
+    def part(self, rows: slice | _Ints) -> "_Scene":
+        return self._made([field[rows] for field in self._arrays])
 
     def sample(self, parts: int) -> "_Scene":
         """The whole when it is small, else segments of it, evenly."""
         if self.count <= parts * SEGMENT:
             return self
         starts = np.linspace(0, self.count - SEGMENT, parts).astype(int) // ROW * ROW
-        chosen = [self.part(slice(start, start + SEGMENT)) for start in starts]
-        joined = [np.concatenate([getattr(part, name) for part in chosen]) for name in _FIELDS]
-        bands = tuple(np.concatenate(band) for band in zip(*(part.bands for part in chosen), strict=True))
-        return _Scene(len(joined[0]), self.degree, *joined, bands)
+        chosen = [self.part(slice(start, start + SEGMENT))._arrays for start in starts]
+        return self._made([np.concatenate(arrays) for arrays in zip(*chosen, strict=True)])
 
+    @property
+    def _arrays(self) -> list[_Floats]:
+        return [self.means, self.quats, self.log_scales, self.opacities, self.colors, *self.bands]
 
-_FIELDS = ("means", "quats", "log_scales", "opacities", "colors")
+    def _made(self, arrays: list[_Floats]) -> "_Scene":
+        means, quats, log_scales, opacities, colors, *bands = arrays
+        return _Scene(len(means), self.degree, means, quats, log_scales, opacities, colors, tuple(bands))
 
 
 def _along_curve(means: _Floats) -> _Ints:
@@ -177,7 +177,7 @@ _SPREAD = (
 
 
 def _turned(quats: torch.Tensor) -> _Floats:
-    """x y z of unit quaternions turned about their own axes by half turns, which no Gaussian notices, to a largest w."""
+    """x y z of unit quaternions; half turns about the own axes, which change no Gaussian, have made w the largest."""
     q = quats.double()
     q = q / q.abs().amax(dim=1, keepdim=True)
     q = torch.nn.functional.normalize(q, dim=1)
@@ -188,7 +188,7 @@ def _turned(quats: torch.Tensor) -> _Floats:
 
 
 def _encode(scene: _Scene, steps: Steps) -> bytes:
-    """The whole file: "sfx1", the length of a JSON header, the header, and per segment its length and deflated bytes."""
+    """The whole: "sfx1", the length of a JSON header, the header, and per segment its length and deflated bytes."""
     header = {
         "count": scene.count,
         "degree": scene.degree,
@@ -245,15 +245,17 @@ def _places(scene: _Scene, step: float) -> tuple[_Floats, _Ints, list[_Ints]]:
 
 
 def _rounded(values: _Floats, step: float) -> _Ints:
-    with np.errstate(over="ignore"):
-        return np.clip(np.rint(values / step), -(1 << 30), 1 << 30).astype(np.int64)
+    numbers = values / step
+    np.rint(numbers, out=numbers)
+    np.clip(numbers, -(1 << 30), 1 << 30, out=numbers)
+    return numbers.astype(np.int64)
 
 
 def _deflated(boxes: _Floats, columns: list[_Ints]) -> bytes:
     """A segment: bytes of each column's numbers (0, 1 or 2), each column's middle, the boxes, the planes of bytes."""
     widths, middles, planes = [], [], []
     for index, column in enumerate(columns):
-        middle = 0 if index < PLACES else int(np.median(column))
+        middle = 0 if index < PLACES else int(np.median(column[:: len(column) // 4096 + 1]))
         number = column if index < PLACES else _folded(column - middle)
         low = (number & 255).astype(np.uint8)
         high = (number >> 8).astype(np.uint8)
