@@ -77,9 +77,11 @@ class Live:
         self._snapshots = Snapshots(self._worker, self._pace, self._announce)
         self._held = HeldOut(scene.test, measure)
         self._encoding = False
+        self._notes: dict[str, str] = {}  # what failed -> a sentence
         self._marks: deque[tuple[int, float]] = deque(maxlen=RECENT)
         self._last: Moment | None = None
-        self._told, self._served = -math.inf, 0.0
+        self._told = -math.inf
+        self._served: float | None = None  # seconds that the server's thread had worked for, when last asked
         self._worker.do("the held-out photos", self._prepare_held)
         self._tell_held()
         self.became("preparing")
@@ -207,8 +209,9 @@ class Live:
     def _charge_serving(self) -> None:
         """What the server's thread has worked for counts as a cost of snapshots: most of it is."""
         served = self.channel.cpu_seconds
-        self._pace.spend(max(0.0, served - self._served) / self._worker.cores)
-        self._served = served
+        before, self._served = self._served, served if self.channel.pages else None
+        if before:
+            self._pace.spend(max(0.0, served - before) / self._worker.cores)
 
     def _tell(self) -> None:
         last = self._last
@@ -257,7 +260,8 @@ class Live:
 
     def _failed(self, what: str, error: Exception) -> None:
         words = "there is not enough memory" if isinstance(error, MemoryError) else str(error) or type(error).__name__
-        self.channel.tell("note", sentence=f"The page goes without {what}: {words}")
+        self._notes[what] = f"The page goes without {what}: {words}"
+        self.channel.tell("note", sentences=list(self._notes.values()))
 
 
 def _pictures(path: str, count: int, picture: Callable[[int], bytes | None]) -> Route:

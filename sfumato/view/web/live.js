@@ -42,6 +42,7 @@ export class LiveTraining {
     this.stateText = element("span", { class: "training-state", role: "status" }, "Connecting");
     this.stepText = element("span", {});
     this.sentence = element("p", { class: "training-sentence", "aria-live": "polite" });
+    this.notes = element("p", { class: "training-sentence", "aria-live": "polite" });
     this.bar = element("progress", { max: 1, value: 0, "aria-label": "Steps" });
     /** @type {Record<string, HTMLElement>} */
     this.numbers = {};
@@ -60,7 +61,7 @@ export class LiveTraining {
     this.loss = element("div", {});
     this.curves = element("div", { hidden: true }, element("h3", {}, "PSNR"), this.psnr, element("h3", {}, "Loss"), this.loss);
     const head = element("div", { class: "training-head" }, this.stateText, this.stepText);
-    this.section = element("div", { class: "training" }, head, this.bar, this.sentence, list, this.buttons, this.retryButton, this.curves);
+    this.section = element("div", { class: "training" }, head, this.bar, this.sentence, this.notes, list, this.buttons, this.retryButton, this.curves);
     this.confirm = stopDialog(() => this.socket.send({ type: "stop" }));
     this.held = new HeldOut();
     this.section.append(this.held.element);
@@ -82,7 +83,7 @@ export class LiveTraining {
     if (message.type === "state") this.setState(message);
     else if (message.type === "history" || message.type === "points") this.addPoints(message);
     else if (message.type === "held") this.held.update(message.pictures, message.ready);
-    else if (message.type === "note") this.say(message.sentence);
+    else if (message.type === "note") setText(this.notes, message.sentences.join(" "));
   }
 
   /** @param {Record<string, any>} now */
