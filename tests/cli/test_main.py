@@ -30,7 +30,7 @@ def test_help_and_version_import_next_to_nothing(repository: Path, words: list[s
     done = run(repository, *words)
     assert done.returncode == 0
     assert done.stdout.startswith("sfumato 0.1.0")
-    for heavy in ("torch", "numpy", "tyro", "rich", "numba", "av", "pycolmap"):
+    for heavy in ("torch", "numpy", "tyro", "rich", "numba", "av", "pycolmap", "starlette", "uvicorn"):
         assert f"| {heavy}\n" not in done.stderr
         assert f" {heavy}\n" not in done.stderr
 
@@ -41,7 +41,7 @@ def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(f"  {verb} " in shown for verb in VERBS)
 
 
-@pytest.mark.parametrize("verb", ["train", "sfm", "eval", "render", "info"])
+@pytest.mark.parametrize("verb", ["train", "sfm", "eval", "render", "view", "info"])
 def test_help_of_a_verb_needs_no_torch(repository: Path, verb: str) -> None:
     done = run(repository, verb, "--help")
     assert done.returncode == 0
@@ -67,7 +67,7 @@ def test_version_is_that_of_the_package(repository: Path, capsys: pytest.Capture
     ("words", "sentence"),
     [
         (["trian"], "sfumato: no verb 'trian'; did you mean 'train'?"),
-        (["xyzzy"], "sfumato: no verb 'xyzzy'; known: train sfm eval render info demo doctor"),
+        (["xyzzy"], "sfumato: no verb 'xyzzy'; known: train sfm eval render view export info demo doctor"),
         (["info", "none.ply"], "sfumato: none.ply is not there"),
         (["info", "scene.obj"], "sfumato: cannot read scene.obj: no format for .obj (known: .ply)"),
         (["train", "x", "-o", "y", "--steps", "5", "--seconds", "5"], "sfumato: give --steps or --seconds, not both"),

@@ -11,19 +11,25 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+import torch
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from sfumato import formats
 from sfumato.core.errors import InputError
+from sfumato.core.scene import Points, Scene, View
 from sfumato.view import server
+from sfumato.view.opened import open_splat
 from sfumato.view.page import Page
 from sfumato.view.served import DiskFile, MemoryFile
 from sfumato.view.server import Background, create_app, web_files
+from sfumato.view.views import write_views
 
 from browser import Watched
+from scenes import askew, crowd
 
 DATA = bytes(range(256)) * 4096  # 1 MiB: several chunks
 SECRET = b"nobody may read this"
@@ -510,3 +516,21 @@ def test_a_foreign_page_gets_nothing(
             socket.onerror = () => told("refused");
         })"""
         assert watched.page.evaluate(script, socket_url) == "refused"
+
+
+def test_the_viewer_opens_a_run(open_page: Callable[..., Watched], run: Path) -> None:
+    formats.write(run / "splat.ply", crowd(200))
+    camera = askew(64, 48)
+    photo = torch.full((48, 64, 3), 128, dtype=torch.uint8)
+    views = [View(f"{split}.png", camera, photo, split) for split in ("train", "test")]
+    write_views(run, Scene(views, Points(torch.zeros(1, 3), torch.zeros(1, 3, dtype=torch.uint8))))
+    page, files = open_splat(run)
+    with Background(create_app(page, files), port=0) as background:
+        watched = open_page(viewport={"width": 320, "height": 240})
+        watched.page.goto(background.url)
+        shown = watched.page.evaluate("window.sfumato.ready.then(() => window.sfumato.renderer.statistics.gaussians)")
+        assert shown == 200
+        assert watched.page.evaluate("window.sfumato.page.cameras.length") == 2
+        assert all(url.startswith((background.url, "blob:", "data:")) for url in watched.requests)
+        assert any(url.endswith("/splat/splat.ply") for url in watched.requests)
+        watched.page.close()  # before its server goes
