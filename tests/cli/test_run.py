@@ -13,14 +13,17 @@ import pytest
 import torch
 
 from sfumato import formats
+from sfumato.capture.photos import list_photos
 from sfumato.cli import run
 from sfumato.cli.interrupt import Stopped
 from sfumato.cli.output import REPORT, RUN, check_output, clear
 from sfumato.cli.run import score, train_and_report
 from sfumato.core.errors import InputError
 from sfumato.core.gaussians import Gaussians
+from sfumato.core.image import write_image
 from sfumato.core.scene import IGNORED, Picture, Scene
 from sfumato.train import TrainConfig
+from sfumato.view.views import write_views
 
 Toy = Callable[..., Scene]
 SAVED = {"checkpoints/step-00000006.json", "checkpoints/step-00000006.safetensors"}
@@ -175,6 +178,15 @@ def test_pictures_of_others_in_views_are_kept(tmp_path: Path, toy: Toy, config: 
         assert len(list((tmp_path / "views").iterdir())) == len(VIEWS) - 1
     clear(tmp_path)
     assert everything(tmp_path) == {"views", "views/3.jpg"}
+
+
+def test_pictures_of_a_run_that_was_killed_early_are_no_photos(tmp_path: Path, toy: Toy) -> None:
+    write_image(tmp_path / "a.png", toy().views[0].image)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "config.json").write_text("{}", encoding="utf-8")
+    write_views(tmp_path / "out", toy())
+    assert len(list((tmp_path / "out" / "views").iterdir())) == 9
+    assert list_photos(tmp_path) == ["a.png"]
 
 
 def test_a_disk_that_is_full_when_views_are_written_ends_no_training(
