@@ -50,9 +50,12 @@ def export(
     return Exported(len(kept), len(gaussians) - len(shown), degree, size, scene)
 
 
-def html_of(gaussians: Gaussians, page: Page) -> str:
-    """The same as text, such as for a frame within another page."""
-    return "".join(_page(squeeze(gaussians), page))
+def html_of(data: bytes, page: Page) -> str:
+    """The same as text, for a frame within another page, which gives the cameras' photos their addresses.
+
+    data: of `squeeze` or `squeeze_with`.
+    """
+    return "".join(page_html(replace(page, splat="embedded", live=False), _blocks(data)))
 
 
 def find_camera(cameras: list[PageCamera], wanted: str) -> PageCamera:

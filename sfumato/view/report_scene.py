@@ -1,13 +1,11 @@
 """A run's Gaussians and cameras to the part of its report in which one can look around."""
 
-import base64
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 
-from sfumato.view.bundle import page_html
+from sfumato.view.export import html_of
 from sfumato.view.packed import drawable, most_important
-from sfumato.view.page import Page, PageCamera, near_of, up_of
+from sfumato.view.page import Page, near_of, up_of
 from sfumato.view.report_sections import Run
 from sfumato.view.squeeze import Steps, squeeze_with
 
@@ -15,7 +13,6 @@ __all__ = ["PHOTO", "scene_of"]
 
 MOST = 300_000  # Gaussians: about 12 MB
 LEVEL = 24  # of rounding: half as fine as an exported file's best, in a tenth of the time, 30 bytes a Gaussian
-PIECE = 1 << 20  # bytes that a page decodes at a time
 PHOTO = "report-photo-"  # and a number: stands for a picture that the page has already
 
 
@@ -25,7 +22,7 @@ def scene_of(run: Run) -> tuple[str, str]:
         return "", ""
     kept = most_important(run.gaussians.detach().to("cpu"), MOST)
     data = squeeze_with(kept, Steps.of(LEVEL))
-    text = "".join(page_html(_page(run), _blocks(data)))
+    text = html_of(data, _page(run))
     said = "A rounded copy of the scene that is part of this file."
     if len(kept) < len(run.gaussians):
         said = (
@@ -48,7 +45,8 @@ def _page(run: Run) -> Page:
         replace(camera, photo=f"{PHOTO}{numbers[camera.name]}" if camera.name in numbers else None)
         for camera in run.cameras
     ]
-    start = next((camera for camera in cameras if camera.photo), None) or _first(cameras)
+    best = list(run.pictures)[-1] if run.pictures else None
+    start = next((camera for camera in cameras if camera.name == best), None) or next(iter(cameras), None)
     render, background = run.protocol.get("render"), run.protocol.get("background")
     near = render.get("near") if isinstance(render, dict) else None
     page = Page(run.name, "embedded", up_of(cameras), near=near_of(cameras), cameras=cameras, start=start)
@@ -57,13 +55,3 @@ def _page(run: Run) -> Page:
     if isinstance(background, list) and len(background) == 3:
         page = replace(page, background=(float(background[0]), float(background[1]), float(background[2])))
     return page
-
-
-def _first(cameras: list[PageCamera]) -> PageCamera | None:
-    return next(iter(cameras), None)
-
-
-def _blocks(data: bytes) -> Iterator[str]:
-    for at in range(0, len(data), 3 * PIECE):
-        text = base64.b64encode(data[at : at + 3 * PIECE]).decode("ascii")
-        yield f'<script type="text/plain" data-splat>{text}</script>\n'

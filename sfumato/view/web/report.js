@@ -207,11 +207,11 @@ function startScene() {
   const stage = document.querySelector("#scene .stage");
   const button = stage?.querySelector("button");
   if (!stage || !button) return;
-  const first = document.querySelector(".gallery .wipe-right");
-  if (first instanceof HTMLImageElement) {
+  const best = [...document.querySelectorAll(".gallery .wipe-right")].pop(); // where the viewer begins, too
+  if (best instanceof HTMLImageElement) {
     const poster = new Image();
     poster.alt = "";
-    poster.src = first.src;
+    poster.src = best.src;
     stage.prepend(poster);
   }
   button.addEventListener("click", () => {
