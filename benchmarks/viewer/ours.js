@@ -9,6 +9,7 @@ canvas.width = asked.camera.width;
 canvas.height = asked.camera.height;
 const renderer = new Renderer(canvas);
 Object.assign(renderer.look, asked.settings);
+/** @type {any} */ (window).renderer = renderer; // for whoever looks closer in the console
 
 const sorts = { worker: [], readBack: [] };
 let loading = true;
