@@ -109,3 +109,24 @@ export function makeFramebuffer(gl, colors, depth) {
   gl.drawBuffers(names.length ? names : [gl.NONE]);
   return framebuffer;
 }
+
+/**
+ * What blended colors are kept in: 16-bit floats, or 8 bits where a graphics card cannot blend those. A software
+ * renderer is nearly twice as fast with 32 bits, which it need not convert.
+ * @param {WebGL2RenderingContext} gl
+ */
+export function pictureFormat(gl) {
+  const floats = gl.getExtension("EXT_color_buffer_float");
+  if (floats && isSoftware(gl) && gl.getExtension("EXT_float_blend")) return gl.RGBA32F;
+  return floats || gl.getExtension("EXT_color_buffer_half_float") ? gl.RGBA16F : gl.RGBA8;
+}
+
+/** Whether pictures are made by the processor. @param {WebGL2RenderingContext} gl */
+export function isSoftware(gl) {
+  let name = String(gl.getParameter(gl.RENDERER));
+  if (/webkit/i.test(name)) { // others tell at once, and Firefox warns of the extension
+    const info = gl.getExtension("WEBGL_debug_renderer_info");
+    if (info) name = String(gl.getParameter(info.UNMASKED_RENDERER_WEBGL));
+  }
+  return /swiftshader|llvmpipe|softpipe|software|basic render/i.test(name);
+}

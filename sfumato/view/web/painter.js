@@ -3,7 +3,8 @@
 import { positionOf } from "./camera.js";
 import { Program } from "./graphics.js";
 import { ROW } from "./pack.js";
-import { MARK_FRAGMENT, QUADS, SPLAT_FRAGMENT, SPLAT_VERTEX, TILES_FRAGMENT, WHOLE_TARGET, projectShader } from "./shaders.js";
+import { MARK_FRAGMENT, QUADS, SPLAT_VERTEX, TILES_FRAGMENT, WHOLE_TARGET, projectShader, splatFragment } from "./shaders.js";
+import { CENTER_FRAGMENT, CENTER_VERTEX, ELLIPSOID_FRAGMENT, ELLIPSOID_VERTEX } from "./solid.js";
 import { SPLAT_ROWS, SplatBuffer } from "./targets.js";
 
 /** @typedef {import("./camera.js").Camera} Camera */
@@ -27,6 +28,7 @@ import { SPLAT_ROWS, SplatBuffer } from "./targets.js";
  */
 
 const FINISHED = 1 / 512; // transmittance; what is behind cannot change the pixel by more than half a level
+const LIGHT = [-0.36, -0.48, -0.8]; // over the left shoulder of whoever looks; camera axes
 const FIRST_RANGE = 16; // rows of splats that are blended before finished pixels are looked for
 
 export class Painter {
@@ -58,27 +60,68 @@ export class Painter {
     this.gl.drawArrays(this.gl.TRIANGLES, 0, 3);
   }
 
-  /** Draw a cloud into a target that is cleared first. @param {Kind} kind @param {Cloud | null} cloud @param {Camera} camera @param {Look} look @param {Target} target */
-  paint(kind, cloud, camera, look, target) {
-    void kind;
+  /**
+   * Draw a cloud into a target that is cleared first.
+   * @param {Kind} kind @param {Cloud | null} cloud @param {Camera} camera @param {Look} look @param {Target} target
+   * @param {Target | null} depths is given the expected depths of soft splats, if there is one
+   */
+  paint(kind, cloud, camera, look, target, depths) {
     const { gl } = this;
-    gl.bindFramebuffer(gl.FRAMEBUFFER, target.framebuffer);
-    gl.depthMask(true);
-    gl.clearBufferfv(gl.COLOR, 0, [0, 0, 0, 1]);
-    gl.clearBufferfv(gl.DEPTH, 0, [0]);
-    if (cloud) this.#soft(cloud, camera, look, target);
+    for (const { framebuffer } of depths ? [depths, target] : [target]) {
+      gl.bindFramebuffer(gl.FRAMEBUFFER, framebuffer);
+      gl.depthMask(true);
+      gl.clearBufferfv(gl.COLOR, 0, [0, 0, 0, 1]);
+      gl.clearBufferfv(gl.DEPTH, 0, [0]);
+    }
+    if (cloud && kind === "soft") this.#soft(cloud, camera, look, target, depths);
+    else if (cloud) this.#solid(kind, cloud, camera, look, target);
     gl.disable(gl.BLEND);
     gl.disable(gl.DEPTH_TEST);
   }
 
-  /** @param {Cloud} cloud @param {Camera} camera @param {Look} look @param {Target} target */
-  #soft(cloud, camera, look, target) {
+  /** @param {Cloud} cloud @param {Camera} camera @param {Look} look @param {Target} target @param {Target | null} depths */
+  #soft(cloud, camera, look, target, depths) {
     const ranges = rangesOf(cloud.visible, this.tuning.first);
     ranges.forEach(({ first, count }, i) => {
       this.#project(cloud, camera, look, target, first, count, false, i > 0);
-      this.#blend(target, count);
+      this.#blend("color", target, camera, count);
+      if (depths) this.#blend("depth", depths, camera, count);
       if (i + 1 < ranges.length) this.#mark(target);
     });
+  }
+
+  /** @param {Kind} kind @param {Cloud} cloud @param {Camera} camera @param {Look} look @param {Target} target */
+  #solid(kind, cloud, camera, look, target) {
+    const { gl } = this;
+    for (const { first, count } of rangesOf(cloud.visible, SPLAT_ROWS)) {
+      this.#project(cloud, camera, look, target, first, count, true, false);
+      gl.bindFramebuffer(gl.FRAMEBUFFER, target.framebuffer);
+      gl.viewport(0, 0, target.width, target.height);
+      gl.enable(gl.DEPTH_TEST);
+      gl.depthFunc(gl.GREATER); // depth is near / z
+      gl.depthMask(true);
+      if (kind === "ellipsoids") this.#ellipsoids(cloud, camera, look, first, count);
+      else this.#centers(look, camera, count);
+    }
+  }
+
+  /** @param {Cloud} cloud @param {Camera} camera @param {Look} look @param {number} first @param {number} count */
+  #ellipsoids(cloud, camera, look, first, count) {
+    const program = this.program("ellipsoids", () => [ELLIPSOID_VERTEX, ELLIPSOID_FRAGMENT]);
+    this.#bind(program, cloud, camera, look);
+    program.texture("paints", 7, this.splats.paints).int("first", first).int("visible", first + count);
+    program.float("deviations", look.deviations).float("light", ...LIGHT);
+    this.#drawQuads(count);
+  }
+
+  /** @param {Look} look @param {Camera} camera @param {number} count */
+  #centers(look, camera, count) {
+    const { gl } = this;
+    const program = this.program("centers", () => [CENTER_VERTEX, CENTER_FRAGMENT]);
+    program.texture("shapes", 0, this.splats.shapes).texture("paints", 1, this.splats.paints);
+    program.float("size", camera.width, camera.height).float("near", look.near).float("pointSize", look.pointSize);
+    gl.bindVertexArray(this.nothing);
+    gl.drawArrays(gl.POINTS, 0, count);
   }
 
   /**
@@ -109,12 +152,12 @@ export class Painter {
     cloud.textures.forEach(({ name, texture }, i) => program.texture(name, i + 1, texture));
   }
 
-  /** Front to back: the target's alpha is what still shines through. @param {Target} target @param {number} count */
-  #blend(target, count) {
+  /** Front to back: the target's alpha is what still shines through. @param {"color" | "depth"} what @param {Target} target @param {Camera} camera @param {number} count */
+  #blend(what, target, camera, count) {
     const { gl } = this;
-    const program = this.program("blend", () => [SPLAT_VERTEX, SPLAT_FRAGMENT]);
+    const program = this.program(`blend ${what}`, () => [SPLAT_VERTEX, splatFragment(what)]);
     program.texture("shapes", 0, this.splats.shapes).texture("paints", 1, this.splats.paints);
-    program.float("size", target.width, target.height);
+    program.float("size", camera.width, camera.height);
     gl.bindFramebuffer(gl.FRAMEBUFFER, target.framebuffer);
     gl.viewport(0, 0, target.width, target.height);
     gl.enable(gl.BLEND);

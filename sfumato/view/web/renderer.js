@@ -1,7 +1,7 @@
 /** The viewer's renderer: Gaussians in, and a camera, to the picture on a canvas. */
 
 import { Cloud, bytesPerGaussian } from "./cloud.js";
-import { makeFramebuffer, makeTexture, openContext } from "./graphics.js";
+import { makeFramebuffer, makeTexture, openContext, pictureFormat } from "./graphics.js";
 import { ROW } from "./pack.js";
 import { Painter } from "./painter.js";
 import { COMPOSE_FRAGMENT, WHOLE_TARGET } from "./shaders.js";
@@ -60,9 +60,9 @@ export class Renderer {
     this.kind = "soft";
     this.share = 1; // of the new look in a crossfade
     this.sorter = new Sorter((reply) => this.#receive(reply));
-    this.half = hasHalf(this.gl);
+    this.format = pictureFormat(this.gl);
     this.painter = new Painter(this.gl);
-    this.target = new Target(this.gl, canvas.width, canvas.height, this.half);
+    this.target = new Target(this.gl, canvas.width, canvas.height, this.format);
     /** @type {Target | null} of the look that fades out */
     this.second = null;
     canvas.addEventListener("webglcontextlost", (event) => this.#lose(event));
@@ -128,8 +128,8 @@ export class Renderer {
     this.#follow(camera);
     this.newOrder = false;
     const share = this.#fade();
-    this.painter.paint(this.look.kind, this.cloud, camera, this.look, this.target);
-    if (this.fading) this.painter.paint(this.fading.kind, this.cloud, camera, this.look, this.#secondTarget());
+    this.painter.paint(this.look.kind, this.cloud, camera, this.look, this.target, null);
+    if (this.fading) this.painter.paint(this.fading.kind, this.cloud, camera, this.look, this.#secondTarget(), null);
     this.share = share;
     this.#compose(null);
     this.#count();
@@ -173,11 +173,11 @@ export class Renderer {
     this.target.delete();
     this.second?.delete();
     this.second = null;
-    this.target = new Target(this.gl, width, height, this.half);
+    this.target = new Target(this.gl, width, height, this.format);
   }
 
   #secondTarget() {
-    this.second ??= new Target(this.gl, this.target.width, this.target.height, this.half);
+    this.second ??= new Target(this.gl, this.target.width, this.target.height, this.format);
     return this.second;
   }
 
@@ -282,9 +282,9 @@ export class Renderer {
 
   #restore() {
     this.lost = false;
-    this.half = hasHalf(this.gl);
+    this.format = pictureFormat(this.gl);
     this.painter = new Painter(this.gl);
-    this.target = new Target(this.gl, this.canvas.width, this.canvas.height, this.half);
+    this.target = new Target(this.gl, this.canvas.width, this.canvas.height, this.format);
     this.second = null;
     this.cloud?.restore();
     this.next?.restore();
@@ -292,9 +292,4 @@ export class Renderer {
     this.onrestored?.();
     if (this.camera) this.draw(this.camera);
   }
-}
-
-/** Whether 16-bit floats can be blended; asking switches it on. @param {WebGL2RenderingContext} gl */
-function hasHalf(gl) {
-  return gl.getExtension("EXT_color_buffer_float") !== null || gl.getExtension("EXT_color_buffer_half_float") !== null;
 }

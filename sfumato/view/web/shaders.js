@@ -96,7 +96,7 @@ void main() { gl_Position = vec4(gl_VertexID == 1 ? 3.0 : -1.0, gl_VertexID == 2
 /**
  * Place in the order -> splat, one fragment each: EWA projection (Zwicker et al. 2001) and spherical harmonics, the
  * same as kernels/reference/project.py. Written: center (2 floats), half axes out to alpha 1/255 (4 halves); color and
- * opacity (4 halves). Axes of 0: not seen.
+ * opacity (4 halves), depth (1 float). Axes of 0: not seen.
  * @param {number} degree of the stored harmonics
  */
 export function projectShader(degree) {
@@ -112,7 +112,7 @@ uniform vec3 eye;
 uniform highp sampler2D tiles; // 0 where every pixel of a tile is finished
 uniform bool tiled;
 layout(location = 0) out uvec4 shape;
-layout(location = 1) out uvec2 paint;
+layout(location = 1) out uvec4 paint;
 
 ${bands.map(bandText).join("\n")}
 vec3 lightOf(ivec2 place, vec3 color, vec3 d) {
@@ -134,7 +134,7 @@ bool hidden(vec2 center, vec2 radii) {
 
 void main() {
   shape = uvec4(0u);
-  paint = uvec2(0u);
+  paint = uvec4(0u);
   int slot = first + int(gl_FragCoord.y) * 1024 + int(gl_FragCoord.x);
   if (slot >= visible) return;
   ivec2 place = placeOf(texelFetch(order, placeOf(uint(slot)), 0).r);
@@ -182,42 +182,49 @@ void main() {
   vec4 range = texelFetch(ranges, ivec2(0, place.y), 0);
   vec3 base = mix(range.zzz, range.www, vec3(look.y & 255u, (look.y >> 8) & 255u, (look.y >> 16) & 255u) / 255.0);
   vec3 color = min(lightOf(place, base, normalize(mean - eye)), 60000.0);
-  paint = uvec2(packHalf2x16(color.rg), packHalf2x16(vec2(color.b, opacity)));
+  paint = uvec4(packHalf2x16(color.rg), packHalf2x16(vec2(color.b, opacity)), floatBitsToUint(z), 0u);
 }
 `;
 }
 
-/** Splat -> quad: corner of an oriented rectangle, in units of standard deviations. */
+/** Splat -> quad: corner of an oriented rectangle. Deviations squared are halvings of alpha, so that exp2 needs no factor. */
 export const SPLAT_VERTEX = `
 uniform highp usampler2D shapes;
 uniform highp usampler2D paints;
 uniform vec2 size;
-flat out vec4 color;
+flat out vec4 color; // a: log2 of the opacity
+flat out float depth;
 out vec2 deviation;
 void main() {
   int slot = gl_InstanceID * ${QUADS} + (gl_VertexID >> 2);
   ivec2 place = ivec2(slot & 1023, slot >> 10);
   uvec4 shape = texelFetch(shapes, place, 0);
-  uvec2 paint = texelFetch(paints, place, 0).xy;
+  uvec4 paint = texelFetch(paints, place, 0);
   color = vec4(unpackHalf2x16(paint.x), unpackHalf2x16(paint.y));
+  color.a = log2(max(color.a, 1e-6));
+  depth = uintBitsToFloat(paint.z);
   vec2 corner = vec2(gl_VertexID & 1, (gl_VertexID >> 1) & 1) * 2.0 - 1.0;
-  deviation = corner * sqrt(2.0 * log(max(color.a * 255.0, 1.0)));
+  deviation = corner * sqrt(max(color.a + log2(255.0), 0.0));
   vec2 pixel = uintBitsToFloat(shape.xy) + corner.x * unpackHalf2x16(shape.z) + corner.y * unpackHalf2x16(shape.w);
   gl_Position = vec4(pixel / size * 2.0 - 1.0, 0.0, 1.0);
 }
 `;
 
-/** What a splat adds to a pixel, as kernels/reference/blend.py: premultiplied color, and alpha. */
-export const SPLAT_FRAGMENT = `
+/** What a splat adds to a pixel, as kernels/reference/blend.py: premultiplied color (or depth), and alpha. @param {"color" | "depth"} what */
+export function splatFragment(what) {
+  return `
 flat in vec4 color;
+flat in float depth;
 in vec2 deviation;
 out vec4 added;
 void main() {
-  float alpha = min(color.a * exp(-0.5 * dot(deviation, deviation)), 0.999);
-  if (alpha < 1.0 / 255.0) discard;
-  added = vec4(color.rgb * alpha, alpha);
+  float exponent = color.a - dot(deviation, deviation);
+  if (exponent < -7.994353436858858) discard; // log2(1 / 255)
+  float alpha = min(exp2(exponent), 0.999);
+  added = vec4(${what === "depth" ? "vec3(depth)" : "color.rgb"} * alpha, alpha);
 }
 `;
+}
 
 /** Lets only finished pixels through: those that what is behind cannot change by more than half a level. */
 export const MARK_FRAGMENT = `

@@ -9,12 +9,12 @@ export const SPLAT_ROWS = 256;
 
 /** Blended color and transmittance of every pixel, and a depth. */
 export class Target {
-  /** @param {WebGL2RenderingContext} gl @param {number} width @param {number} height @param {boolean} half whether 16-bit floats can be blended */
-  constructor(gl, width, height, half) {
+  /** @param {WebGL2RenderingContext} gl @param {number} width @param {number} height @param {number} format of the picture */
+  constructor(gl, width, height, format) {
     this.gl = gl;
     this.width = width;
     this.height = height;
-    this.picture = makeTexture(gl, half ? gl.RGBA16F : gl.RGBA8, width, height);
+    this.picture = makeTexture(gl, format, width, height);
     this.depth = makeTexture(gl, gl.DEPTH_COMPONENT32F, width, height);
     this.framebuffer = makeFramebuffer(gl, [this.picture], this.depth);
     this.marks = makeFramebuffer(gl, [], this.depth);
@@ -35,7 +35,7 @@ export class SplatBuffer {
   /** @param {WebGL2RenderingContext} gl */
   constructor(gl) {
     this.shapes = makeTexture(gl, gl.RGBA32UI, ROW, SPLAT_ROWS);
-    this.paints = makeTexture(gl, gl.RG32UI, ROW, SPLAT_ROWS);
+    this.paints = makeTexture(gl, gl.RGBA32UI, ROW, SPLAT_ROWS);
     this.framebuffer = makeFramebuffer(gl, [this.shapes, this.paints], null);
   }
 }
