@@ -267,10 +267,12 @@ function curveAxes(range, options, toX, toY, width, height) {
     label.textContent = y.toLocaleString("en", { maximumSignificantDigits: 6, notation: y >= 1e5 ? "compact" : "standard" });
     parts.push(label);
   }
-  for (const x of roundTicks(range.x0, range.x1, Math.max(2, Math.floor(width / 90)))) {
-    const label = curveNode("text", { ...text, x: toX(x), y: bottom + 15, "text-anchor": "middle" });
-    label.textContent = x.toLocaleString("en");
-    if (toX(x) < width - CURVE_EDGE.right - 8) parts.push(label);
+  for (const x of roundTicks(range.x0, range.x1, Math.max(2, Math.floor(width / 60)))) {
+    const words = x.toLocaleString("en");
+    const beyond = toX(x) + 3 * words.length > width; // half a letter is about 3 wide
+    const label = curveNode("text", { ...text, x: beyond ? width : toX(x), y: bottom + 15, "text-anchor": beyond ? "end" : "middle" });
+    label.textContent = words;
+    parts.push(label);
   }
   return parts;
 }

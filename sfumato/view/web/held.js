@@ -104,13 +104,15 @@ function heldSides(index, picture) {
 function heldWipe(index, picture) {
   const wipe = createWipe(heldSides(index, picture));
   wipe.style.aspectRatio = `${picture.width} / ${picture.height}`;
+  wipe.style.setProperty("--ratio", String(picture.width / picture.height));
   wipe.dataset.step = String(picture.step);
   return wipe;
 }
 
 /** @param {HTMLElement} grid */
 function heldDialog(grid) {
-  const dialog = element("dialog", { class: "held-all", "aria-labelledby": "held-title" });
+  const own = (/** @type {Event} */ event) => event.stopPropagation(); // the page has its own use for keys
+  const dialog = element("dialog", { class: "held-all", "aria-labelledby": "held-title", onkeydown: own });
   const close = iconButton("close", { label: "Close", onclick: () => dialog.close() });
   const title = element("h2", { id: "held-title" }, "Held-out photos and their renders");
   dialog.append(element("div", { class: "help-head" }, title, close), grid);

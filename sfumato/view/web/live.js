@@ -47,9 +47,10 @@ export class LiveTraining {
     /** @type {Record<string, HTMLElement>} */
     this.numbers = {};
     const list = element("dl", { class: "training-numbers" });
-    for (const name of ["Gaussians", "Time left", "Steps/s", "Memory"]) {
+    this.timeName = element("dt", {}, "Time left");
+    for (const name of ["Gaussians", "Time", "Steps/s", "Memory"]) {
       this.numbers[name] = element("dd", {}, "–");
-      list.append(element("dt", {}, name), this.numbers[name]);
+      list.append(name === "Time" ? this.timeName : element("dt", {}, name), this.numbers[name]);
     }
     const pause = () => this.socket.send({ type: this.state === "paused" ? "resume" : "pause" });
     this.pauseButton = element("button", { type: "button", class: "button quiet", disabled: true, onclick: pause }, "Pause");
@@ -67,7 +68,7 @@ export class LiveTraining {
     this.section.append(this.held.element);
     document.head.append(element("link", { rel: "stylesheet", href: "live.css" }));
     document.body.append(this.confirm, this.held.dialog);
-    viewer.panel.addSection("Training", this.section);
+    viewer.panel.addSection("Live", this.section);
     const { protocol, host } = location;
     this.socket = new LiveSocket(`${protocol === "https:" ? "wss:" : "ws:"}//${host}/live`, {
       message: (message) => this.hear(message),
@@ -99,7 +100,9 @@ export class LiveTraining {
     else if (this.connection === "open") this.say("");
     setText(this.numbers.Gaussians, now.gaussians === null ? "–" : now.gaussians.toLocaleString("en"));
     setText(this.numbers["Steps/s"], now.rate ? now.rate.toFixed(now.rate < 10 ? 2 : 1) : "–");
-    setText(this.numbers["Time left"], now.left === null ? "–" : liveDuration(now.left));
+    setText(this.timeName, OVER.has(now.state) ? "Training" : "Time left");
+    const left = now.left === null ? "–" : liveDuration(now.left);
+    setText(this.numbers.Time, OVER.has(now.state) ? liveDuration(now.seconds) : left);
     setText(this.numbers.Memory, liveMemory(now.memory));
     this.offer();
   }
@@ -194,7 +197,8 @@ function setText(target, text) {
 
 /** @param {() => void} stop */
 function stopDialog(stop) {
-  const dialog = element("dialog", { class: "confirm", "aria-labelledby": "stop-title", "aria-describedby": "stop-text" });
+  const own = (/** @type {Event} */ event) => event.stopPropagation(); // the page has its own use for keys
+  const dialog = element("dialog", { class: "confirm", "aria-labelledby": "stop-title", "aria-describedby": "stop-text", onkeydown: own });
   const no = element("button", { type: "button", class: "button quiet", onclick: () => dialog.close() }, "Go on training");
   const yes = element("button", { type: "button", class: "button strong", onclick: () => (dialog.close(), stop()) }, "Stop and save");
   dialog.append(
