@@ -164,12 +164,13 @@ def _gallery(run: Run) -> str:
     said += f"{left_out} of the {len(run.scores)} held-out photos are not shown here. " if left_out else ""
     scores = {score.name: score for score in run.scores}
     figures = (_figure(index, scores[name], found) for index, (name, found) in enumerate(run.pictures.items()))
+    hidden = ", what masks ignore included" if any(score.excluded for score in run.scores) else ""
     chooser = (
         '<fieldset class="segments scripted"><legend>Beside the photo</legend>'
         '<label><input type="radio" name="right" value="render" checked><span>render</span></label>'
         '<label><input type="radio" name="right" value="error"><span>error</span></label></fieldset>'
         '<p class="legend" id="error-legend" hidden>0 <canvas width="120" height="10" aria-hidden="true"></canvas> '
-        "0.2 and more: root mean square over the colors</p>"
+        f"0.2 and more: root mean square over the colors of these pictures{hidden}</p>"
     )
     return _section(
         "photos",

@@ -112,7 +112,9 @@ function startGallery(data) {
 function comparedFigure(figure) {
   const [photo, render] = [...figure.querySelectorAll("img")];
   const wipe = createWipe({ left: { src: photo.src, label: "photo" }, right: { src: render.src, label: "render" } });
-  wipe.style.aspectRatio = `${photo.getAttribute("width")} / ${photo.getAttribute("height")}`;
+  const aspect = String(Number(photo.getAttribute("width")) / Number(photo.getAttribute("height")));
+  wipe.style.aspectRatio = aspect;
+  wipe.style.setProperty("--aspect", aspect);
   figure.querySelector(".pair")?.replaceWith(wipe);
   const button = document.createElement("button");
   button.type = "button";
