@@ -2,10 +2,12 @@
 
 import { Cloud, bytesPerGaussian } from "./cloud.js";
 import { makeFramebuffer, makeTexture, openContext, pictureFormat } from "./graphics.js";
+import { LineDrawer } from "./lines.js";
 import { ROW } from "./pack.js";
 import { Painter } from "./painter.js";
 import { COMPOSE_FRAGMENT, WHOLE_TARGET } from "./shaders.js";
 import { Sorter } from "./sorter.js";
+import { boundsOf, surfaceUnder } from "./survey.js";
 import { Target } from "./targets.js";
 
 /** @typedef {import("./camera.js").Camera} Camera */
@@ -16,6 +18,7 @@ import { Target } from "./targets.js";
 
 const MOST_BYTES = 1 << 29; // of Gaussians, on a graphics card that says nothing about its memory
 const MOST_BYTES_SMALL = 1 << 28; // on a phone
+const COARSE = 4; // pixels, side of what knows one depth for lines
 const SORT_MARGIN = 0.1; // of the picture's size: what turns into view before the next order comes
 
 export class Renderer {
@@ -65,6 +68,9 @@ export class Renderer {
     this.target = new Target(this.gl, canvas.width, canvas.height, this.format);
     /** @type {Target | null} of the look that fades out */
     this.second = null;
+    /** @type {Target | null} expected depths of soft splats, for lines */
+    this.depths = null;
+    this.lines = new LineDrawer(this.gl);
     canvas.addEventListener("webglcontextlost", (event) => this.#lose(event));
     canvas.addEventListener("webglcontextrestored", () => this.#restore());
   }
@@ -128,10 +134,11 @@ export class Renderer {
     this.#follow(camera);
     this.newOrder = false;
     const share = this.#fade();
-    this.painter.paint(this.look.kind, this.cloud, camera, this.look, this.target, null);
+    const depths = this.#depthTarget();
+    this.painter.paint(this.look.kind, this.cloud, camera, this.look, this.target, depths);
     if (this.fading) this.painter.paint(this.fading.kind, this.cloud, camera, this.look, this.#secondTarget(), null);
     this.share = share;
-    this.#compose(null);
+    this.#present(null);
     this.#count();
     if (this.fading) this.#tell();
   }
@@ -151,14 +158,30 @@ export class Renderer {
     await this.#finished();
   }
 
-  /** The last picture that was drawn, without overlays, top row first. */
+  /** The visible surface under a pixel of a camera's picture, in the world. @param {Camera} camera @param {number} x pixels @param {number} y pixels */
+  pick(camera, x, y) {
+    return surfaceUnder(this.cloud?.parts ?? [], camera, this.look, x, y);
+  }
+
+  /** Where what is well seen is. */
+  bounds() {
+    return boundsOf((this.cloud?.filled ? this.cloud : this.next)?.parts ?? []);
+  }
+
+  /** Lines over the picture, until they are replaced or taken away by null. @param {string} name @param {import("./lines.js").Lines | null} lines */
+  setLines(name, lines) {
+    this.lines.set(name, lines);
+    this.#tell();
+  }
+
+  /** The last picture that was drawn, top row first. */
   pixels() {
     const { gl } = this;
     const { width, height } = this.target;
     const data = new Uint8Array(4 * width * height);
     const texture = makeTexture(gl, gl.RGBA8, width, height);
     const framebuffer = makeFramebuffer(gl, [texture], null);
-    this.#compose(framebuffer);
+    this.#present(framebuffer);
     gl.readPixels(0, 0, width, height, gl.RGBA, gl.UNSIGNED_BYTE, data);
     gl.deleteFramebuffer(framebuffer);
     gl.deleteTexture(texture);
@@ -172,8 +195,19 @@ export class Renderer {
     if (this.target.width === width && this.target.height === height) return;
     this.target.delete();
     this.second?.delete();
-    this.second = null;
+    this.depths?.delete();
+    this.second = this.depths = null;
     this.target = new Target(this.gl, width, height, this.format);
+  }
+
+  /** Where the scene is, in few pixels, as long as there are lines that it may hide. */
+  #depthTarget() {
+    const wanted = !this.lines.empty && this.look.kind === "soft";
+    if (!wanted) this.depths?.delete();
+    const [width, height] = [this.target.width, this.target.height].map((size) => Math.ceil(size / COARSE));
+    if (!wanted) this.depths = null;
+    else this.depths ??= new Target(this.gl, width, height, this.format);
+    return this.depths;
   }
 
   #secondTarget() {
@@ -193,7 +227,20 @@ export class Renderer {
     return Math.min(1, share * share * (3 - 2 * share));
   }
 
-  /** @param {WebGLFramebuffer | null} framebuffer null: the canvas, whose rows run upwards */
+  /** The picture and its lines. @param {WebGLFramebuffer | null} framebuffer null: the canvas, whose rows run upwards */
+  #present(framebuffer) {
+    this.#compose(framebuffer);
+    if (this.lines.empty || !this.camera) return;
+    const { near } = this.look;
+    const width = 1.4 * Math.max(1, this.canvas.width / (this.canvas.clientWidth || this.canvas.width));
+    /** @type {import("./lines.js").SceneDepth} */
+    const scene = this.depths
+      ? { texture: this.depths.picture, kind: "expected", near }
+      : { texture: this.target.depth, kind: "near over z", near };
+    this.lines.draw(this.camera, scene, width, framebuffer === null);
+  }
+
+  /** @param {WebGLFramebuffer | null} framebuffer */
   #compose(framebuffer) {
     const { gl, target, look } = this;
     const program = this.painter.program("compose", () => [WHOLE_TARGET, COMPOSE_FRAGMENT]);
@@ -285,7 +332,8 @@ export class Renderer {
     this.format = pictureFormat(this.gl);
     this.painter = new Painter(this.gl);
     this.target = new Target(this.gl, this.canvas.width, this.canvas.height, this.format);
-    this.second = null;
+    this.second = this.depths = null;
+    this.lines.restore(this.gl);
     this.cloud?.restore();
     this.next?.restore();
     this.sorter.forget();

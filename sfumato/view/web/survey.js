@@ -1,0 +1,145 @@
+/** Packed Gaussians, read on the processor: the surface under a pixel, and where the scene is. */
+
+import { axesOf, positionOf } from "./camera.js";
+import { ROW } from "./pack.js";
+import { FOV_MARGIN, LOW_PASS, REACH } from "./sort.js";
+import { add, along, dot, matrixFromQuaternion, scaled, subtract } from "./vector.js";
+
+/** @typedef {import("./camera.js").Camera} Camera */
+/** @typedef {import("./pack.js").PackedRows} PackedRows */
+/** @typedef {import("./vector.js").Vector} Vector */
+/** @typedef {{opacity: number, size: number, near: number}} Shown what the sliders do to the Gaussians */
+/** @typedef {{low: Vector, high: Vector, middle: Vector, radius: number}} Bounds radius: of a sphere around the middle */
+
+const ENOUGH = 0.25; // alpha of a pixel that counts as a surface
+const WELL_SEEN = 0.2; // opacity
+const SAMPLE = 30000; // Gaussians that bounds look at
+
+/** The mean of Gaussian i. @param {PackedRows} rows @param {number} i @returns {Vector} */
+export function meanAt(rows, i) {
+  const floats = new Float32Array(rows.geometry.buffer, rows.geometry.byteOffset + 16 * i, 3);
+  return [floats[0], floats[1], floats[2]];
+}
+
+/** Opacity in [0, 1] of Gaussian i. @param {PackedRows} rows @param {number} i */
+export function opacityAt(rows, i) {
+  return (rows.looks[2 * i + 1] >>> 24) / 255;
+}
+
+/** Standard deviations of Gaussian i, times its axes in the world. @param {PackedRows} rows @param {number} i @param {number} size factor @returns {Vector[]} */
+export function axesAt(rows, i, size) {
+  const row = 8 * Math.floor(i / ROW);
+  const [low, high] = [rows.ranges[row], rows.ranges[row + 1]];
+  const word = rows.geometry[4 * i + 3];
+  const others = [20, 10, 0].map((shift) => (((word >>> shift) & 1023) / 1023 - 0.5) * Math.SQRT2);
+  const most = Math.sqrt(Math.max(0, 1 - dot(others, others)));
+  const m = matrixFromQuaternion([...others.slice(0, word >>> 30), most, ...others.slice(word >>> 30)]);
+  return [0, 1, 2].map((axis) => {
+    const level = (rows.looks[2 * i] >>> (10 * axis)) & 1023;
+    return scaled([m[axis], m[3 + axis], m[6 + axis]], size * Math.exp(low + ((high - low) * level) / 1023));
+  });
+}
+
+/**
+ * The visible surface under a pixel: the median, by what each adds to the pixel, of where the Gaussians in it are
+ * densest along its ray. null where there is next to nothing.
+ * @param {PackedRows[]} parts @param {Camera} camera @param {Shown} shown @param {number} x pixels @param {number} y pixels
+ * @returns {Vector | null}
+ */
+export function surfaceUnder(parts, camera, shown, x, y) {
+  const { right, down, forward } = axesOf(camera);
+  const eye = positionOf(camera);
+  const ray = add(forward, add(scaled(right, (x - camera.K[2]) / camera.K[0]), scaled(down, (y - camera.K[3]) / camera.K[1])));
+  const hits = parts.flatMap((rows) =>
+    candidates(rows, camera, shown, x, y).flatMap((i) => contribution(rows, i, camera, shown, eye, ray, x, y) ?? []),
+  );
+  hits.sort((a, b) => a.order - b.order);
+  let through = 1;
+  for (const hit of hits) {
+    hit.weight = hit.alpha * through;
+    through *= 1 - hit.alpha;
+  }
+  if (1 - through < ENOUGH) return null;
+  hits.sort((a, b) => a.depth - b.depth);
+  let left = 0.5 * (1 - through);
+  const middle = hits.find((hit) => (left -= hit.weight) <= 0) ?? hits[hits.length - 1];
+  return along(eye, middle.depth, ray);
+}
+
+/** Gaussians that may touch the pixel, by the sphere around them. @param {PackedRows} rows @param {Camera} camera @param {Shown} shown @param {number} x @param {number} y */
+function candidates({ ranges, geometry, looks }, { viewmat: v, K }, shown, x, y) {
+  const centers = new Float32Array(geometry.buffer, geometry.byteOffset, geometry.length);
+  const [a, b] = [(x - K[2]) / K[0], (y - K[3]) / K[1]];
+  const widen = 2 * Math.hypot(1, a, b); // a Gaussian looks wider than it is off the middle
+  const blur = (REACH * Math.sqrt(LOW_PASS)) / Math.min(K[0], K[1]);
+  const found = [];
+  for (let i = 0; i < looks.length / 2; i++) {
+    const [mx, my, mz] = [centers[4 * i], centers[4 * i + 1], centers[4 * i + 2]];
+    const z = v[8] * mx + v[9] * my + v[10] * mz + v[11];
+    if (!(z > shown.near) || looks[2 * i + 1] >>> 24 === 0) continue;
+    const reach = widen * REACH * shown.size * Math.exp(ranges[8 * Math.floor(i / ROW) + 1]) + z * blur;
+    if (Math.abs(v[0] * mx + v[1] * my + v[2] * mz + v[3] - a * z) > reach) continue;
+    if (Math.abs(v[4] * mx + v[5] * my + v[6] * mz + v[7] - b * z) > reach) continue;
+    found.push(i);
+  }
+  return found;
+}
+
+/**
+ * What a Gaussian adds to the pixel by EWA projection, as kernels/reference/project.py, and where along the ray.
+ * @param {PackedRows} rows @param {number} i @param {Camera} camera @param {Shown} shown
+ * @param {Vector} eye @param {Vector} ray of depth 1 @param {number} x @param {number} y
+ */
+function contribution(rows, i, camera, shown, eye, ray, x, y) {
+  const { viewmat: v, K, width, height } = camera;
+  const axes = axesAt(rows, i, shown.size);
+  const mean = meanAt(rows, i);
+  const rowOf = (/** @type {number} */ r) => v.slice(4 * r, 4 * r + 3);
+  const [mx, my, z] = [0, 1, 2].map((r) => dot(rowOf(r), mean) + v[4 * r + 3]);
+  const inside = (/** @type {number} */ slope, /** @type {number} */ f, /** @type {number} */ c, /** @type {number} */ size) =>
+    Math.min(Math.max(slope, (-c - 0.5 * FOV_MARGIN * size) / f), (size - c + 0.5 * FOV_MARGIN * size) / f);
+  const across = axes.map((axis) => (K[0] / z) * (dot(rowOf(0), axis) - inside(mx / z, K[0], K[2], width) * dot(rowOf(2), axis)));
+  const down = axes.map((axis) => (K[1] / z) * (dot(rowOf(1), axis) - inside(my / z, K[1], K[3], height) * dot(rowOf(2), axis)));
+  const [xx, xy, yy] = [dot(across, across) + LOW_PASS, dot(across, down), dot(down, down) + LOW_PASS];
+  const [dx, dy] = [x - K[2] - (K[0] * mx) / z, y - K[3] - (K[1] * my) / z];
+  const exponent = (-0.5 * (yy * dx * dx - 2 * xy * dx * dy + xx * dy * dy)) / (xx * yy - xy * xy);
+  const alpha = Math.min(0.999, opacityAt(rows, i) * shown.opacity) * Math.exp(exponent);
+  if (!(alpha >= 1 / 255)) return null;
+  return { order: z, depth: densest(axes, subtract(mean, eye), ray, z), alpha, weight: 0 };
+}
+
+/** Depth at which the ray is nearest to the Gaussian's middle, in its own measure. @param {Vector[]} axes @param {Vector} away from the eye @param {Vector} ray @param {number} z of the middle */
+function densest(axes, away, ray, z) {
+  const lengths = axes.map((axis) => Math.max(dot(axis, axis), 1e-30));
+  const own = (/** @type {Vector} */ vector) => axes.map((axis, k) => dot(axis, vector) / lengths[k]);
+  const [m, r] = [own(away), own(ray)];
+  const depth = dot(m, r) / dot(r, r);
+  const reach = REACH * Math.sqrt(Math.max(...lengths));
+  return Math.min(Math.max(depth, z - reach, 1e-6), z + reach);
+}
+
+/**
+ * Where what is well seen is: the middle half of it decides, so that floaters and a far background do not.
+ * @param {PackedRows[]} parts @returns {Bounds}
+ */
+export function boundsOf(parts) {
+  const places = parts.flatMap((rows) => sampleOf(rows, parts));
+  if (places.length === 0) return { low: [-1, -1, -1], high: [1, 1, 1], middle: [0, 0, 0], radius: 1 };
+  const sorted = [0, 1, 2].map((axis) => Float64Array.from(places, (place) => place[axis]).sort());
+  const at = (/** @type {Float64Array} */ values, /** @type {number} */ share) => values[Math.round(share * (values.length - 1))];
+  const middle = /** @type {Vector} */ (sorted.map((values) => at(values, 0.5)));
+  const distances = Float64Array.from(places, (place) => Math.hypot(...subtract(place, middle))).sort();
+  const radius = Math.max(1.5 * at(distances, 0.5), 1e-3);
+  const low = sorted.map((values, axis) => Math.max(at(values, 0.02), middle[axis] - 2.5 * radius));
+  const high = sorted.map((values, axis) => Math.min(at(values, 0.98), middle[axis] + 2.5 * radius));
+  return { low: /** @type {Vector} */ (low), high: /** @type {Vector} */ (high), middle, radius };
+}
+
+/** Means of evenly chosen Gaussians that are not faint. @param {PackedRows} rows @param {PackedRows[]} parts */
+function sampleOf(rows, parts) {
+  const all = parts.reduce((sum, part) => sum + part.count, 0);
+  const step = Math.max(1, Math.floor(all / SAMPLE));
+  const places = [];
+  for (let i = 0; i < rows.looks.length / 2; i += step) if (opacityAt(rows, i) >= WELL_SEEN) places.push(meanAt(rows, i));
+  return places;
+}
