@@ -32,7 +32,7 @@ def scene_of(run: Run) -> tuple[str, str]:
     section = (
         '<section id="scene" class="scripted" aria-labelledby="scene-title"><h2 id="scene-title">Look around</h2>'
         '<div class="stage"><button type="button" class="start">Look around</button></div>'
-        f'<p class="note">{said}</p></section>'
+        f'<p class="note">{said}</p><button type="button" class="whole" hidden>Full screen</button></section>'
     )
     island = json.dumps(text).replace("<", "\\u003c")
     return section, f'<script type="application/json" id="viewer">{island}</script>'

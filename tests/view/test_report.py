@@ -271,6 +271,39 @@ def test_it_works_from_disk(tmp_path: Path, seed: int, open_page: Callable[..., 
     assert watched.requests == [url for url in watched.requests if url.startswith((path.as_uri(), "data:", "blob:"))]
 
 
+def test_the_scene_waits_to_be_looked_at(tmp_path: Path, seed: int, browser_page: Watched) -> None:
+    page = browser_page.page
+    page.goto(report.write(toy_run(tmp_path, THREE)).as_uri())
+    assert page.locator("iframe").count() == 0
+    page.get_by_role("button", name="Look around").click()
+    frame = page.frame_locator("iframe")
+    frame.locator("canvas").first.wait_for()
+    inner = next(frame for frame in page.frames if frame != page.main_frame)
+    inner.evaluate("window.sfumato.ready")
+    photos = inner.evaluate("Object.fromEntries(window.sfumato.page.cameras.map(c => [c.name, c.photo]))")
+    assert photos[EVIL].startswith("data:image/jpeg;base64,")  # the report's own
+    assert photos["t1.png"] is None
+    shown = inner.evaluate("[...new Set(window.sfumato.renderer.pixels().data)].length")
+    assert shown > 20  # more than a background
+    assert page.get_by_role("button", name="Full screen").is_visible()
+
+
+def test_a_large_scene_is_thinned(tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sfumato.view.report_scene.MOST", 150)
+    page = written(toy_run(tmp_path, THREE))
+    assert "The 150 most important of 200 Gaussians" in page.text
+    assert "data-splat" in json.loads(page.islands["viewer"])
+
+
+def test_a_scene_that_shows_nothing_is_left_out(tmp_path: Path, seed: int) -> None:
+    gaussians = toy_gaussians(3)
+    nothing = Gaussians(gaussians.means * math.nan, *list(gaussians)[1:])
+    page = Read(report.write(toy_run(tmp_path, THREE), nothing))
+    assert "Look around" not in page.text
+    assert "viewer" not in page.islands
+    report.write(tmp_path, Gaussians.empty(0))
+
+
 def names_in_order(page: Any) -> list[str]:
     names: list[str] = page.locator("table.scores tbody th").all_inner_texts()
     return names

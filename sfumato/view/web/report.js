@@ -223,6 +223,10 @@ function startScene() {
     frame.srcdoc = sceneText();
     stage.replaceChildren(frame);
     frame.focus();
+    const whole = document.querySelector("#scene .whole");
+    if (!(whole instanceof HTMLElement) || !document.fullscreenEnabled) return;
+    whole.hidden = false;
+    whole.addEventListener("click", () => void stage.requestFullscreen().catch(() => {})); // Escape leads back
   });
 }
 
