@@ -136,22 +136,25 @@ class Row:
         def rate(name: str) -> str:
             return f"{1e3 / self.median(name):.2f}" if bare else ""
 
+        cpu = [f"{self.median('moving_cpu'):.0f}" if bare else "", f"{self.median('complete_cpu') / 1e3:.2f}"]
         sort = f"{self.median('sorts'):.1f}" if self.median("sorts") > 0 else ""
         if self.median("read_backs") > 0:
             sort += f" + {self.median('read_backs'):.0f}"
         megabytes = [f"{self.median(name) / 1e6:.0f}" for name in ("gpu", "heap", "renderer_process", "gpu_process")]
         seconds = [f"{self.median(name) / 1e3:.2f}" for name in ("first", "complete")]
         agreement = " ".join(f"{value:.1f}" for value in self.agreement)
-        return [self.viewer.name, rate("moving"), rate("still"), sort, *seconds, *megabytes, agreement]
+        return [self.viewer.name, rate("moving"), rate("still"), cpu[0], sort, *seconds, cpu[1], *megabytes, agreement]
 
 
 HEAD = (
     "viewer",
     "frames/s, moving",
     "frames/s, still",
+    "CPU ms a frame",
     "sort ms (+ reading depths)",
     "first picture s",
     "complete s",
+    "CPU s until then",
     "GPU MB",
     "JS heap MB",
     "page process MB",

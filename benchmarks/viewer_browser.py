@@ -32,8 +32,6 @@ FLAGS = (
     "--no-sandbox",
     "--use-angle=swiftshader",
     "--enable-unsafe-swiftshader",
-    "--disable-frame-rate-limit",  # frames as fast as they are drawn, not as a screen shows them
-    "--disable-gpu-vsync",
     "--enable-precise-memory-info",
     "--disable-background-networking",
     "--disable-component-update",
@@ -119,6 +117,7 @@ def serve(scenes: Path, modules: Path | None) -> Iterator[Site]:
 
 
 class _Handler(SimpleHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"  # one connection for many modules
     extensions_map = {**SimpleHTTPRequestHandler.extensions_map, ".js": "text/javascript"}  # noqa: RUF012
 
     def __init__(self, roots: dict[str, Path], page: dict[str, Any], *rest: Any) -> None:
@@ -164,6 +163,8 @@ class Found:
     moving: list[float] = field(default_factory=list)  # from frame to frame, the camera moving
     moving_draws: list[float] = field(default_factory=list)  # of it in draw, until a pixel could be read
     still: list[float] = field(default_factory=list)
+    moving_cpu: float = 0.0  # ms of all cores for one moving frame, in all of the browser's processes
+    complete_cpu: float = 0.0  # the same from navigation until the whole scene is shown
     sorts: list[float] = field(default_factory=list)  # in the sort worker, or to it and back
     read_backs: list[float] = field(default_factory=list)  # of depths from the GPU, which Spark sorts by
     gpu: float = 0.0  # the most that textures, buffers and renderbuffers held at once
@@ -194,6 +195,7 @@ def measure(
     try:
         context = browser.new_context(viewport=size, device_scale_factor=1)
         context.set_default_timeout(10 * MINUTES)
+        _wake(context)
         context.add_init_script(path=HERE / "viewer" / "watch.js")
         page = context.new_page()
         complaints: list[str] = []
@@ -201,15 +203,29 @@ def measure(
         page.on("console", lambda m: complaints.append(f"{m.text} {m.location['url']}") if m.type == "error" else None)
         asked = {"splat": f"/scenes/{scene}", "camera": start, "settings": viewer.settings}
         fragment = f"#{quote(json.dumps(asked))}" if viewer.bare else ""
+        before = _cpu()
         page.goto(f"{site.url}{viewer.path}{fragment}", wait_until="commit")
         _wait(page, viewer, complaints)
         found = _times(page)
+        found.complete_cpu = _cpu() - before
         if viewer.bare:
             _drive(page, found, path, stills, shown)
         _weigh(page, context, found)
         return found
     finally:
         browser.close()
+
+
+def _wake(context: Any) -> None:
+    """Start what starts once in a browser's life, the process that draws above all: it belongs to no page."""
+    page = context.new_page()
+    page.evaluate("""() => {
+        const gl = document.createElement("canvas").getContext("webgl2");
+        gl.clear(gl.COLOR_BUFFER_BIT);
+        gl.readPixels(0, 0, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, new Uint8Array(4));
+    }""")
+    page.wait_for_timeout(500)
+    page.close()
 
 
 def _page(scene: str, file: Path, start: dict[str, Any]) -> dict[str, Any]:
@@ -242,25 +258,48 @@ def _weigh(page: Any, context: Any, found: Found) -> None:
     found.renderer_process, found.gpu_process = memory["renderer"], memory["gpu-process"]
 
 
-def _own_memory() -> dict[str, float]:
-    """Bytes that only this process has, of the browser's processes by kind; of many renderers the largest."""
-    found = {"renderer": 0.0, "gpu-process": 0.0}
+def _processes() -> Iterator[tuple[str, psutil.Process]]:
+    """The browser's processes with their kinds; the one that started the others has none."""
     for process in psutil.Process().children(recursive=True):
         try:
-            line = " ".join(process.cmdline())
-            kind = next((kind for kind in found if f"--type={kind}" in line), None)
-            if kind:
-                found[kind] = max(found[kind], process.memory_full_info().uss)
+            words = process.cmdline()
         except psutil.Error:
             continue  # it ended meanwhile, or is not ours to look at
+        if "--use-angle=swiftshader" in words or any(word.startswith("--type=") for word in words):
+            yield next((word.removeprefix("--type=") for word in words if word.startswith("--type=")), ""), process
+
+
+def _cpu() -> float:
+    """Milliseconds of processor time that the browser has used so far, ended processes left out."""
+    total = 0.0
+    for _, process in _processes():
+        try:
+            times = process.cpu_times()
+        except psutil.Error:
+            continue
+        total += times.user + times.system
+    return 1e3 * total
+
+
+def _own_memory() -> dict[str, float]:
+    """Bytes that only this process has, of the page's and the GPU's; of many renderers the largest."""
+    found = {"renderer": 0.0, "gpu-process": 0.0}
+    for kind, process in _processes():
+        try:
+            if kind in found:
+                found[kind] = max(found[kind], process.memory_full_info().uss)
+        except psutil.Error:
+            continue
     return found
 
 
 def _drive(page: Any, found: Found, path: Sequence[dict[str, Any]], stills: int, shown: Sequence[int]) -> None:
     found.pictures = [_picture(page.evaluate("camera => bench.picture(camera)", path[i])) for i in shown]
     page.evaluate("path => bench.frames(path)", [*path[:2]])  # warms up
+    before = _cpu()
     moved = page.evaluate("path => bench.frames(path)", list(path))
     found.moving, found.moving_draws = moved["frames"], moved["draws"]
+    found.moving_cpu = (_cpu() - before) / len(path)
     page.evaluate("camera => bench.picture(camera)", path[0])
     found.still = page.evaluate("path => bench.frames(path)", [path[0]] * stills)["frames"]
     statistics = page.evaluate("bench.statistics()")
