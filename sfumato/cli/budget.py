@@ -33,9 +33,10 @@ class Budget:
         downscale: float = 1.0,
         at_least: int = 0,
         resumed: bool = False,
+        watched: bool = False,
     ) -> None:
         """asked: as in --memory; None: most of what is free. at_least: Gaussians there are before training. resumed:
-        the photos' size was settled by the run that is gone on with.
+        the photos' size was settled by the run that is gone on with. watched: in the browser.
 
         Raises InputError when it is no amount of memory, or too little for anything.
         """
@@ -45,7 +46,7 @@ class Budget:
         if self.bytes < LEAST and asked:
             raise InputError(f"--memory must be at least {say_bytes(LEAST)}, such as 4GB; got {asked!r}")
         self._config, self._backend, self._downscale, self._at_least = config, backend, downscale, at_least
-        self._resumed = resumed
+        self._resumed, self._watched = resumed, watched
         self._demand: Demand | None = None
         self._most_pairs: int | None = None
         self.fitted: Fitted | None = None
@@ -58,7 +59,7 @@ class Budget:
         from sfumato.train.memory import demand_of, fit
 
         demand = demand_of(train, test, self._config, self._backend, self._downscale)
-        demand = replace(demand, gaussians=max(demand.gaussians, self._at_least))
+        demand = replace(demand, gaussians=max(demand.gaussians, self._at_least), watched=self._watched)
         if not getattr(load(self._backend), "is_prepared", lambda: True)():
             demand = replace(demand, taken=demand.taken + COMPILING)
         fitted = fit(demand, self.bytes)
@@ -77,7 +78,7 @@ class Budget:
 
         demand = self._demand or demand_of(_sizes(scene, "train"), _sizes(scene, "test"), config, self._backend)
         most = config.gaussians_for(scene)
-        self.fitted = fit_loaded(replace(demand, gaussians=most), self.bytes)
+        self.fitted = fit_loaded(replace(demand, gaussians=most, watched=self._watched), self.bytes)
         _say(self.fitted.said)
         self._show()
         return replace(config, max_gaussians=self.fitted.demand.gaussians, most_pairs=self.fitted.most_pairs)

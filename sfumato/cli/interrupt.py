@@ -29,14 +29,15 @@ class Request:
         if self.made:
             raise Stopped
 
-    def make(self, why: str = "") -> None:
-        """Ask to stop, and say so. why: where it was asked for, when not at this terminal."""
+    def make(self, where: str = "") -> None:
+        """Ask to stop, and say so. where: it was asked for, when not at this terminal."""
         if self.made:
             return
         self.made = True
-        said = f"{why}; Ctrl-C stops at once" if why else "once more stops at once"
+        asked, again = (f"asked {where}: ", "Ctrl-C") if where else ("", "once more")
         with suppress(OSError, RuntimeError, ValueError):  # nobody reads any more, or the step was just printing
-            print(f"stopping after this step, then saving; {said}", file=sys.stderr, flush=True)
+            sentence = f"{asked}stopping after this step, then saving; {again} stops at once"
+            print(sentence, file=sys.stderr, flush=True)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self.made:

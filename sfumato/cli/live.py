@@ -110,7 +110,7 @@ class Onlooker:
             note("paused in the browser, where it is resumed too; Ctrl-C stops and saves")
             live.wait(progressed.gaussians, lambda: request.made)
         if live.stop_asked:
-            request.make("stopped in the browser")
+            request.make("in the browser")
         if request.made:
             live.became("saving")
 

@@ -127,7 +127,7 @@ def _run(flags: Train, onlooker: "Onlooker") -> int:
     if flags.tensorboard:
         check_board(flags.tensorboard)
     at_least = len(refined) if refined else 0
-    budget = Budget(flags.memory, config, flags.backend, flags.downscale, at_least, earlier is not None)
+    budget = Budget(flags.memory, config, flags.backend, flags.downscale, at_least, earlier is not None, flags.view)
     reading = Reading(flags.downscale, flags.holdout, flags.masks, flags.invert_masks, flags.frames)
     scene = load(flags.input, reading, budget.fit_photos)
     start: Any = None

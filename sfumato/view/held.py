@@ -54,11 +54,17 @@ class HeldOut:
         return len(self._views)
 
     @property
-    def mean(self) -> float | None:
-        """Decibels; None before every view was rendered, as the mean would be of other photos."""
-        values = [shown.psnr for shown in self.shown if shown.step and math.isfinite(shown.psnr)]
-        complete = values and all(shown.step for shown in self.shown)
-        return sum(values) / len(values) if complete else None
+    def complete(self) -> bool:
+        """True when every view has been rendered: before, the mean would be of fewer photos."""
+        return all(shown.step for shown in self.shown)
+
+    def mean(self) -> tuple[int, float] | None:
+        """The mean step and the mean PSNR, in decibels, of the latest renders, which are of different steps."""
+        found = [(shown.step, shown.psnr) for shown in self.shown if math.isfinite(shown.psnr)]
+        if not found or not self.complete:
+            return None
+        steps, values = zip(*found, strict=True)
+        return round(sum(steps) / len(found)), sum(values) / len(found)
 
     def prepare(self) -> None:
         """Decode the photos."""

@@ -38,9 +38,10 @@ class History:
             self._points = _thinned([*self._points, point], self._most)
 
     def add_held(self, step: int, psnr: float) -> None:
-        """The mean PSNR of the held-out photos, in decibels."""
+        """The mean PSNR of the held-out photos, in decibels; a later mean of the same step counts."""
         with self._lock:
-            self._held = _thinned([*self._held, (step, _finite(psnr))], self._most)
+            before = [point for point in self._held if (point[0] or 0) < step]
+            self._held = _thinned([*before, (step, _finite(psnr))], self._most)
 
     def since(self, seen: tuple[float, float] = (-math.inf, -math.inf)) -> _News:
         """The points after the steps that a page has seen."""

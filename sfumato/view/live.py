@@ -34,6 +34,7 @@ from sfumato.view.snapshots import Snapshots, Worker
 __all__ = ["Live", "Moment", "State"]
 
 SNAPSHOTS, RENDERS = 0.014, 0.006  # shares of training's time: for packed snapshots, and for held-out renders
+HURRY = 4  # times as often, the first time round: a short training, too, shows all its held-out photos
 EVERY = 0.5  # seconds between two reports of where training stands
 RECENT = 20  # reports over which the speed is taken
 PAUSED = 0.1  # seconds after which a paused training looks about
@@ -186,14 +187,14 @@ class Live:
         except (SfumatoError, MemoryError, RuntimeError) as error:
             self._render_pace.spend(math.inf)
             return self._failed("the held-out pictures", error)
-        self._render_pace.spend(perf_counter() - began)
+        self._render_pace.spend((perf_counter() - began) / (1 if self._held.complete else HURRY))
         self._encoding = True
 
         def encoded(cost: float) -> None:
             self._encoding = False
             self._render_pace.spend(cost)
-            if (mean := self._held.mean) is not None:
-                self.history.add_held(step, mean)
+            if (mean := self._held.mean()) is not None:
+                self.history.add_held(*mean)
             self._tell_held()
 
         self._worker.do("a held-out picture", encode, encoded)

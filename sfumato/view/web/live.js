@@ -99,7 +99,8 @@ export class LiveTraining {
     if (now.sentence) this.say(now.sentence);
     else if (this.connection === "open") this.say("");
     setText(this.numbers.Gaussians, now.gaussians === null ? "–" : now.gaussians.toLocaleString("en"));
-    setText(this.numbers["Steps/s"], now.rate ? now.rate.toFixed(now.rate < 10 ? 2 : 1) : "–");
+    const rate = OVER.has(now.state) && now.seconds > 0 ? now.step / now.seconds : now.rate;
+    setText(this.numbers["Steps/s"], rate ? rate.toFixed(rate < 10 ? 2 : 1) : "–");
     setText(this.timeName, OVER.has(now.state) ? "Training" : "Time left");
     const left = now.left === null ? "–" : liveDuration(now.left);
     setText(this.numbers.Time, OVER.has(now.state) ? liveDuration(now.seconds) : left);
@@ -203,7 +204,7 @@ function stopDialog(stop) {
   const yes = element("button", { type: "button", class: "button strong", onclick: () => (dialog.close(), stop()) }, "Stop and save");
   dialog.append(
     element("h2", { id: "stop-title" }, "Stop training?"),
-    element("p", { id: "stop-text" }, "The splat and a checkpoint are saved as they are now. The same command with --resume goes on from there later."),
+    element("p", { id: "stop-text" }, "The splat and a checkpoint are saved as they are now. The same command with ", element("code", {}, "--resume"), " goes on from there later."),
     element("div", { class: "buttons" }, no, yes),
   );
   return dialog;

@@ -10,7 +10,7 @@ export const LIVE_STATES = {
   saving: "Saving",
   scoring: "Scoring",
   done: "Trained",
-  stopped: "Stopped and saved",
+  stopped: "Stopped",
 };
 
 const LIVE_MOST = 1500; // points of a curve that are kept
