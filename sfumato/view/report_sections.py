@@ -119,9 +119,11 @@ def _lead(run: Run) -> str:
     if run.training.get("interrupted"):
         sentences.append("<strong>Interrupted:</strong> training stopped before its last step, and was not scored.")
     elif run.scores:
-        many = "" if run.settings and train else " photo" if len(run.scores) == 1 else " photos"
-        learned = f"Learned from {_count(train)} photos, and scored" if run.settings and train else "Scored"
-        sentences.append(f"{learned} on {len(run.scores)}{many} that training never saw.")
+        if run.settings and train:
+            told = f"Learned from {_count(train)} photos, and scored on {len(run.scores)} that training never saw."
+        else:
+            told = f"Scored on {len(run.scores)} held-out photo{'s' if len(run.scores) > 1 else ''}."
+        sentences.append(told)
     elif test:
         sentences.append(f"{_count(test)} photos were held out, but they could not be scored.")
     else:

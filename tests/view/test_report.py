@@ -201,7 +201,7 @@ def test_an_evaluation_by_itself_says_nothing_of_training(tmp_path: Path, seed: 
     (folder / "splat.ply").unlink()
     write_report(folder, Evaluation(THREE), {"gaussians": 7}, PROTOCOL)
     page = Read(report.write(folder, toy_gaussians(7)))
-    assert "Scored on 3 photos that training never saw." in page.text
+    assert "Scored on 3 held-out photos." in page.text
     assert "7 Gaussians" in page.text
     for section in ("Training", "Settings", "1 min"):
         assert section not in page.text

@@ -214,6 +214,7 @@ function startScene() {
     const poster = new Image();
     poster.alt = "";
     poster.src = best.src;
+    poster.className = best.closest(".gallery.tall") ? "poster tall" : "poster";
     stage.prepend(poster);
   }
   button.addEventListener("click", () => {
