@@ -34,6 +34,8 @@ test("frusta are smaller than the gaps between cameras", () => {
   const gap = distance(positionOf(cameras[0]), positionOf(cameras[1]));
   const size = frustumSize(cameras, BOUNDS);
   assert.ok(size > 0 && size < gap);
+  const dense = ring(400);
+  assert.ok(frustumSize(dense, BOUNDS) >= 0.04 * BOUNDS.radius, "frames of a video overlap rather than vanish");
   for (const few of [[], cameras.slice(0, 1), [cameras[0], cameras[0]]]) assert.ok(frustumSize(few, null) > 0); // no neighbour
 });
 
@@ -75,9 +77,9 @@ test("steps are 1, 2 or 5 times a power of ten", () => {
 
 test("only what is wanted is drawn, held-out cameras in a color of their own", () => {
   const cameras = ring();
-  const none = overlayLines({ cameras: false, grid: false, box: false }, cameras, null, BOUNDS, UP);
+  const none = overlayLines({ cameras: false, grid: false, box: false }, cameras, 0.5, null, BOUNDS, UP);
   assert.deepEqual([...new Set(Object.values(none))], [null]);
-  const all = overlayLines({ cameras: true, grid: true, box: true }, cameras, 1, BOUNDS, UP);
+  const all = overlayLines({ cameras: true, grid: true, box: true }, cameras, 0.5, 1, BOUNDS, UP);
   assert.deepEqual(Object.keys(all).sort(), Object.keys(none).sort());
   assert.equal(all.test.positions.length, 3 * 60);
   assert.equal(all.train.positions.length, 8 * 60);

@@ -104,6 +104,7 @@ export class Controls {
     const middle = this.middle();
     this.depth = this.depthAt(middle.x, middle.y);
     canvas.classList.add("dragging");
+    this.stage.held = true;
   }
 
   /** @param {PointerEvent} event */
@@ -129,6 +130,8 @@ export class Controls {
     if (this.pointers.size > 0) return;
     const { x, y } = this.place(event);
     this.stage.canvas.classList.remove("dragging");
+    this.stage.held = false;
+    this.stage.restLater();
     if (event.type === "pointerup" && this.start.still) this.click(x, y, event.timeStamp);
     if (event.timeStamp - this.glide.time < 60 && !calm() && !this.start.still) this.stage.request();
     else this.glide.time = 0;

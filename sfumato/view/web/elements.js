@@ -115,7 +115,7 @@ export function segments({ label, name, choices, value, onchange }) {
   /** @type {Record<string, HTMLInputElement>} */
   const inputs = {};
   for (const [key, text] of Object.entries(choices)) {
-    inputs[key] = element("input", { type: "radio", name, value: key, onchange: () => onchange(key) });
+    inputs[key] = element("input", { type: "radio", name, value: key, "aria-label": text, onchange: () => onchange(key) });
     row.append(element("label", {}, inputs[key], element("span", {}, text)));
   }
   const set = (/** @type {string} */ next) => void (inputs[next].checked = true);

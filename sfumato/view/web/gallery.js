@@ -21,6 +21,7 @@ export class Gallery {
     this.cameras = cameras;
     /** Which one was chosen last. @type {number | null} */
     this.chosen = null;
+    this.size = 0.1; // of a frustum, world units
     this.unfold = false; // the panel, when the comparison ends
     this.compare = new Comparison(viewer.stage, { walk: (step) => this.walk(step), close: () => this.endComparison() });
   }
@@ -39,7 +40,8 @@ export class Gallery {
   /** Draw the lines that are wanted. */
   draw() {
     const { settings, bounds, up, renderer, stage } = this.viewer;
-    const lines = overlayLines(settings, this.cameras, this.chosen, bounds, up);
+    this.size = frustumSize(this.cameras, bounds);
+    const lines = overlayLines(settings, this.cameras, this.size, this.chosen, bounds, up);
     for (const [name, line] of Object.entries(lines)) renderer.setLines(name, this.compare.open ? null : line);
     stage.touch();
   }
@@ -47,7 +49,7 @@ export class Gallery {
   /** @param {number} x CSS pixels of the canvas @param {number} y @returns {number | null} whose frustum is there */
   at(x, y) {
     if (!this.viewer.settings.cameras || this.compare.open) return null;
-    return cameraAt(this.cameras, frustumSize(this.cameras, this.viewer.bounds), this.viewer.stage.screen, x, y);
+    return cameraAt(this.cameras, this.size, this.viewer.stage.screen, x, y);
   }
 
   /**

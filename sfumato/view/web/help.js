@@ -6,7 +6,7 @@ import { element, iconButton } from "./elements.js";
 const HELP = {
   Look: [
     ["drag", "turn around the middle"],
-    ["right drag, Shift drag", "move sideways"],
+    ["right drag", "move sideways; so does Shift and drag"],
     ["wheel", "nearer to the pointer, farther"],
     ["double click", "go to what is there"],
     ["← → ↑ ↓", "turn"],
@@ -14,11 +14,11 @@ const HELP = {
     ["R", "back to the first view"],
   ],
   Fly: [
-    ["F", "fly, or turn around again"],
+    ["F", "fly; again: turn around the middle"],
     ["W A S D", "forward, left, back, right"],
     ["Q E", "down, up"],
     ["Shift", "faster"],
-    ["drag, ← → ↑ ↓", "look around"],
+    ["drag", "look around; so do the arrows"],
   ],
   Touch: [
     ["one finger", "turn"],
@@ -43,12 +43,18 @@ const HELP = {
 export function createHelp() {
   const close = iconButton("close", { label: "Close the help", keys: "Escape", onclick: () => dialog.close() });
   const head = element("div", { class: "help-head" }, element("h2", { id: "help-title" }, "Keys and gestures"), close);
-  const keys = element("div", { class: "keys" }, ...Object.entries(HELP).map(([title, lines]) => helpGroup(title, lines)));
+  const keys = element("div", { class: "keys" }, ...helpTitles().map((title) => helpGroup(title, HELP[title])));
   const dialog = element("dialog", { "aria-labelledby": "help-title" }, head, keys);
   dialog.addEventListener("click", (event) => {
     if (event.target === dialog) dialog.close(); // beside it
   });
   return dialog;
+}
+
+/** On a touch screen its gestures come first. */
+function helpTitles() {
+  const titles = Object.keys(HELP);
+  return matchMedia("(pointer: coarse)").matches ? ["Touch", ...titles.filter((title) => title !== "Touch")] : titles;
 }
 
 /**

@@ -32,7 +32,7 @@ export function frustumSize(cameras, bounds) {
   const nearest = places.map((place, i) => Math.min(...places.filter((_, k) => k !== i).map((other) => distance(place, other))));
   const known = nearest.filter((gap) => gap > 0 && Number.isFinite(gap)).sort((a, b) => a - b);
   const gap = known.length ? 0.5 * known[known.length >> 1] : Infinity;
-  const size = Math.min(gap, bounds ? 0.12 * bounds.radius : Infinity);
+  const size = bounds ? Math.min(0.12 * bounds.radius, Math.max(0.04 * bounds.radius, gap)) : gap;
   return Number.isFinite(size) && size > 0 ? size : 0.1;
 }
 
@@ -113,13 +113,13 @@ export function roundStep(value) {
  * Everything that shall be seen beside the scene, name -> lines, null for what shall not.
  * @param {{cameras: boolean, grid: boolean, box: boolean}} wanted
  * @param {(Camera & {split: string})[]} cameras
+ * @param {number} size of a frustum, world units
  * @param {number | null} chosen index of a camera
  * @param {Bounds | null} bounds
  * @param {Numbers} up unit
  * @returns {Record<string, Lines | null>}
  */
-export function overlayLines(wanted, cameras, chosen, bounds, up) {
-  const size = frustumSize(cameras, bounds);
+export function overlayLines(wanted, cameras, size, chosen, bounds, up) {
   /** @type {(name: string, positions: Float32Array) => Lines | null} */
   const lines = (name, positions) => (positions.length ? { positions, color: COLORS[name] } : null);
   const kind = (/** @type {string} */ split) => cameras.filter((camera, i) => wanted.cameras && camera.split === split && i !== chosen);

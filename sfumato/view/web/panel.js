@@ -36,9 +36,9 @@ export class Panel {
     const shown = ["grid", "box", "antialiased", "statistics"];
     this.walk = cameraSection(cameras.row, actions);
     const looks = element("div", { class: "section" }, look.row, ...adjust.map((name) => rest[name].row));
-    this.own = [looks, panelSection("Show", ...shown.map((name) => rest[name].row)), this.walk.section];
     const buttons = element("div", { class: "section actions", role: "group", "aria-label": "Actions" }, ...actionButtons(actions));
-    this.body = element("div", { class: "panel-body", id: "panel-body" }, ...this.own, buttons);
+    this.own = [looks, panelSection("Show", ...shown.map((name) => rest[name].row)), this.walk.section, buttons];
+    this.body = element("div", { class: "panel-body", id: "panel-body" }, ...this.own);
     this.element = element("aside", { class: "panel", "aria-label": "Controls of the view" }, head, this.body);
     this.fold(matchMedia(SMALL).matches);
     this.update(settings);
@@ -91,7 +91,8 @@ export class Panel {
    */
   setIdle(idle) {
     for (const section of this.own) section.classList.toggle("waiting", idle);
-    for (const button of this.body.querySelectorAll("[data-action]:not([data-action=open])")) button.classList.toggle("waiting", idle);
+    const empty = this.own.length === this.body.children.length && idle;
+    this.body.hidden = this.folder.hidden = empty;
   }
 
   /** @param {string} title */
@@ -139,6 +140,7 @@ export class Panel {
    */
   addSection(title, content) {
     this.body.prepend(panelSection(title, content));
+    this.body.hidden = this.folder.hidden = false;
   }
 }
 

@@ -11,9 +11,10 @@ import { flown } from "./motion.js";
  *   onstale: (() => void) | null, pick: (camera: Camera, x: number, y: number) => ArrayLike<number> | null}} Painter
  */
 
-const SLOW = 60; // ms a frame: slower than this while moving, and the picture is drawn smaller
+const SLOW = 60; // ms a frame: slower than this while moving, and the picture is drawn half as wide; twice that, a quarter
 const QUICK = 12; // ms a frame: so quick that four times the pixels are not slow
 const REST = 160; // ms without a change until the picture is drawn in full
+const HELD_REST = 600; // ms, while a finger or button is down: it will move on
 const MOST = 2; // drawn pixels per CSS pixel, at most: beyond that nobody sees a difference, and a phone gets hot
 const FLIGHT = 600; // ms
 
@@ -39,7 +40,7 @@ export class Stage {
     this.touched = false; // a person has moved the view
     /** What moves the view: called with the seconds since the last frame; true while there is more to come. @type {((dt: number) => boolean)[]} */
     this.movers = [];
-    /** Called after each drawing. @type {((ms: number) => void)[]} */
+    /** Called after each drawing. @type {(() => void)[]} */
     this.watchers = [];
     /** Called when the view has come to rest. @type {(() => void)[]} */
     this.resters = [];
@@ -47,12 +48,15 @@ export class Stage {
     this.flight = null;
     /** Width / height of the picture, where it shall not fill the room. @type {number | null} */
     this.shape = null;
+    this.held = false; // a finger or button is down
     this.shrink = 1;
     this.drawn = 1; // the scale the canvas was drawn with last
     this.changed = true;
     this.changedAt = -Infinity;
     this.waiting = 0;
     this.last = 0;
+    this.askedAt = 0; // for the frame that is waited for
+    this.drawMs = 0; // of the last drawing
     /** @type {number[]} */
     this.times = [];
     this.timer = 0;
@@ -60,6 +64,11 @@ export class Stage {
     this.watch = new ResizeObserver(() => this.fit());
     this.watch.observe(room);
     this.fit();
+  }
+
+  /** How long the view must be still to be at rest, ms. */
+  get pause() {
+    return this.held ? HELD_REST : REST;
   }
 
   /** Width and height in CSS pixels. @returns {[number, number]} */
@@ -148,7 +157,9 @@ export class Stage {
 
   /** A frame will be drawn soon. */
   request() {
-    if (!this.waiting) this.waiting = requestAnimationFrame((now) => this.frame(now));
+    if (this.waiting) return;
+    this.askedAt = performance.now();
+    this.waiting = requestAnimationFrame(() => this.frame(performance.now()));
   }
 
   /** @param {number} now ms */
@@ -159,8 +170,9 @@ export class Stage {
     const dt = Math.min(0.1, gap > 0 && gap < 500 ? gap / 1000 : 1 / 60);
     if (this.flight && !this.flight(dt)) this.flight = null;
     const moving = this.movers.map((mover) => mover(dt)).includes(true) || this.flight !== null;
-    const resting = !moving && now - this.changedAt > REST;
-    this.adapt(resting ? 0 : gap);
+    const resting = !moving && !this.changed && now - this.changedAt > this.pause;
+    this.adapt(resting || !this.touched ? 0 : now - this.askedAt + this.drawMs);
+    this.drawMs = 0;
     const scale = resting || !this.adaptive ? 1 : this.shrink;
     if (this.changed || this.painter.stale || scale !== this.drawn) this.draw(scale);
     if (moving || this.painter.stale) this.request();
@@ -173,21 +185,22 @@ export class Stage {
     this.changed = false;
     this.drawn = scale;
     if (!this.painter.lost) this.painter.draw(this.camera(scale));
-    for (const watcher of this.watchers) watcher(performance.now() - start);
+    this.drawMs = performance.now() - start;
+    for (const watcher of this.watchers) watcher();
   }
 
   /**
-   * Learn from the time between two frames of one movement how large the next can be.
-   * @param {number} gap ms; 0: no movement
+   * Learn from how long frames of a movement take how large the next can be.
+   * @param {number} ms from asking for a frame to getting it, and drawing; 0: no movement
    */
-  adapt(gap) {
-    if (gap <= 0 || gap > 1000) {
+  adapt(ms) {
+    if (ms <= 0) {
       this.times = [];
       return;
     }
-    this.times.push(gap);
+    this.times.push(ms);
     const recent = this.times.slice(-3);
-    if (recent.length === 3 && Math.min(...recent) > SLOW && this.shrink > 0.25) this.shrink /= 2;
+    if (recent.length === 3 && Math.min(...recent) > SLOW / this.shrink && this.shrink > 0.25) this.shrink /= 2;
     else if (this.times.length > 10 && Math.max(...this.times.slice(-10)) < QUICK && this.shrink < 1) this.shrink *= 2;
     else return;
     this.times = [];
@@ -200,7 +213,7 @@ export class Stage {
       if (this.waiting) return;
       if (this.drawn !== 1) this.request();
       for (const rester of this.resters) rester();
-    }, REST + 20);
+    }, this.pause + 20);
   }
 
   /** The room has another size, or the picture another shape. */

@@ -123,23 +123,34 @@ function densest(axes, away, ray, z) {
  * @param {PackedRows[]} parts @returns {Bounds}
  */
 export function boundsOf(parts) {
-  const places = parts.flatMap((rows) => sampleOf(rows, parts));
+  const sample = parts.flatMap((rows) => sampleOf(rows, parts));
+  const places = sample.map(({ place }) => place);
   if (places.length === 0) return { low: [-1, -1, -1], high: [1, 1, 1], middle: [0, 0, 0], radius: 1 };
   const sorted = [0, 1, 2].map((axis) => Float64Array.from(places, (place) => place[axis]).sort());
   const at = (/** @type {Float64Array} */ values, /** @type {number} */ share) => values[Math.round(share * (values.length - 1))];
   const middle = /** @type {Vector} */ (sorted.map((values) => at(values, 0.5)));
   const distances = Float64Array.from(places, (place) => Math.hypot(...subtract(place, middle))).sort();
-  const radius = Math.max(1.5 * at(distances, 0.5), 1e-3);
-  const low = sorted.map((values, axis) => Math.max(at(values, 0.02), middle[axis] - 2.5 * radius));
-  const high = sorted.map((values, axis) => Math.min(at(values, 0.98), middle[axis] + 2.5 * radius));
+  const reach = 3 * at(Float64Array.from(sample, ({ size }) => size).sort(), 0.5); // a single Gaussian has a size, too
+  const radius = Math.max(1.5 * at(distances, 0.5), reach, 1e-9);
+  const low = sorted.map((values, axis) => Math.max(at(values, 0.02) - reach, middle[axis] - 2.5 * radius));
+  const high = sorted.map((values, axis) => Math.min(at(values, 0.98) + reach, middle[axis] + 2.5 * radius));
   return { low: /** @type {Vector} */ (low), high: /** @type {Vector} */ (high), middle, radius };
 }
 
-/** Means of evenly chosen Gaussians that are not faint. @param {PackedRows} rows @param {PackedRows[]} parts */
+/** Means and largest standard deviations of evenly chosen Gaussians that are not faint. @param {PackedRows} rows @param {PackedRows[]} parts */
 function sampleOf(rows, parts) {
   const all = parts.reduce((sum, part) => sum + part.count, 0);
   const step = Math.max(1, Math.floor(all / SAMPLE));
   const places = [];
-  for (let i = 0; i < rows.looks.length / 2; i += step) if (opacityAt(rows, i) >= WELL_SEEN) places.push(meanAt(rows, i));
+  for (let i = 0; i < rows.looks.length / 2; i += step) {
+    if (opacityAt(rows, i) >= WELL_SEEN) places.push({ place: meanAt(rows, i), size: largestAt(rows, i) });
+  }
   return places;
+}
+
+/** The largest standard deviation of Gaussian i. @param {PackedRows} rows @param {number} i */
+function largestAt({ looks, ranges }, i) {
+  const [low, high] = ranges.subarray(8 * Math.floor(i / ROW));
+  const level = Math.max(...[0, 10, 20].map((shift) => (looks[2 * i] >>> shift) & 1023));
+  return Math.exp(low + ((high - low) * level) / 1023);
 }

@@ -29,6 +29,7 @@ import { Stage, calm } from "./stage.js";
  */
 
 const SPLATS = /\.(ply|splat|spz|ksplat|sog|glb|gltf)$/i; // which of several dropped files is meant
+const NEAR = 0.2; // world units, as RenderSettings.near
 const FADE = 300; // ms from one look to the next
 
 /** For modules beside it: renderer, panel.addSection, setStatus, fail, replaceRows, setCamera, settle, ready. */
@@ -46,6 +47,8 @@ export class Viewer {
     this.settings = { ...this.usual };
     this.filled = false; // something is there to be seen
     this.framedAt = -Infinity;
+    /** Bounds of what is well seen, once something is. @type {Bounds | null} */
+    this.bounds = null;
     /** @type {() => void} */
     this.markReady = () => {};
     /** Resolves when the first picture is complete, or none is to come. @type {Promise<void>} */
@@ -72,11 +75,6 @@ export class Viewer {
     listenKeys(this);
     this.apply();
     this.share.follow();
-  }
-
-  /** Bounds of what is well seen, once something is. @returns {Bounds | null} */
-  get bounds() {
-    return this.filled ? this.renderer.bounds() : null;
   }
 
   /** @param {HTMLCanvasElement} canvas what the controls tell */
@@ -216,6 +214,7 @@ export class Viewer {
     this.gallery.replace([]);
     this.stage.touched = this.share.linked = false;
     this.framedAt = -Infinity;
+    this.bounds = null;
     this.setTitle(file.name);
     this.open({ file });
     if (files.length > 1) this.setStatus(`${files.length} files came; this opens ${file.name}.`);
@@ -277,9 +276,16 @@ export class Viewer {
     const now = performance.now();
     if (now - this.framedAt < pause) return;
     this.framedAt = now;
-    if (this.bounds) this.controls.pace = this.bounds.radius;
+    this.bounds = this.renderer.bounds();
+    this.controls.pace = this.bounds.radius;
+    this.renderer.look.near = this.near();
     if (!this.stage.touched && !this.share.linked) this.stage.set(this.firstPose(this.stage.size));
     this.gallery.draw();
+  }
+
+  /** What is nearer than this, in world units, is not drawn: told, else as everywhere, unless the scene is tiny. */
+  near() {
+    return this.page.near ?? Math.min(NEAR, this.bounds ? 0.1 * this.bounds.radius : NEAR);
   }
 
   /** Back to the view at the start. */
@@ -303,7 +309,7 @@ export class Viewer {
   /** Bring renderer, panel and overlays to the settings. */
   apply() {
     const { look } = this.renderer;
-    Object.assign(look, lookOf(this.settings), { near: this.page.near ?? look.near, fadeMs: calm() ? 0 : FADE });
+    Object.assign(look, lookOf(this.settings), { near: this.near(), fadeMs: calm() ? 0 : FADE });
     this.panel.update(this.settings);
     this.numbers.element.hidden = !this.settings.statistics;
     this.gallery.draw();
