@@ -45,7 +45,7 @@ def main(words: Sequence[str]) -> int:
     flags = parse(Eval, words)
     from sfumato import formats
     from sfumato.cli.output import REPORT, check_output, clear
-    from sfumato.cli.run import Reading, in_frame_of, load, prepare, score
+    from sfumato.cli.run import Reading, in_frame_of, load, prepare, score, write_page
     from sfumato.cli.splat import read_splat
     from sfumato.evaluate.lpips import Lpips
 
@@ -60,4 +60,6 @@ def main(words: Sequence[str]) -> int:
     if flags.output:
         clear(flags.output, REPORT)
     score(gaussians, scene, flags.output, flags.backend, weights)
+    if flags.output:
+        write_page(flags.output, gaussians)
     return 0

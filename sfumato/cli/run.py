@@ -49,6 +49,7 @@ __all__ = [
     "say",
     "score",
     "train_and_report",
+    "write_page",
 ]
 
 MOMENT = 1.5  # seconds
@@ -200,7 +201,6 @@ def train_and_report(
         evaluation = None
         if interrupted:  # scores take time, and whoever interrupts has none
             write_report(folder, None, training, protocol_of(scene, RenderSettings(near=scene.near), backend))
-            _write_page(folder, gaussians)
         else:
             try:
                 evaluation = score(gaussians, scene, folder, backend, training=training)
@@ -209,8 +209,8 @@ def train_and_report(
                 raise
             except (SfumatoError, OSError) as error:  # the splat is worth more than its scores
                 write_report(folder, None, training, protocol_of(scene, RenderSettings(near=scene.near), backend))
-                _write_page(folder, gaussians)
                 say(f"{folder / 'splat.ply'} is written, but could not be scored: {error}")
+        write_page(folder, gaussians)
         say(f"{len(gaussians):,} Gaussians in {duration(last.seconds)} of training, written to {folder / 'splat.ply'}")
         resumable = interrupted and keeper.saved == last.step
         if resumable:
@@ -279,7 +279,6 @@ def score(
     if folder:
         protocol = protocol_of(scene, settings, backend)
         write_report(folder, evaluation, training or {"gaussians": len(gaussians)}, protocol, pictures)
-        _write_page(folder, gaussians)
     return evaluation
 
 
@@ -296,8 +295,8 @@ def _photos(folder: Path, scene: Scene) -> dict[str, str]:
     return {camera.name: camera.photo for camera in same if camera.photo}
 
 
-def _write_page(folder: Path, gaussians: Gaussians) -> None:
-    """Write report.html; whatever goes wrong, the run is complete without it."""
+def write_page(folder: Path, gaussians: Gaussians) -> None:
+    """Write report.html of what else the folder holds; whatever goes wrong, that is complete without it."""
     from sfumato.view import report
 
     try:

@@ -17,7 +17,7 @@ from sfumato.capture.photos import list_photos
 from sfumato.cli import run
 from sfumato.cli.interrupt import Stopped
 from sfumato.cli.output import REPORT, RUN, check_output, clear
-from sfumato.cli.run import score, train_and_report
+from sfumato.cli.run import score, train_and_report, write_page
 from sfumato.core.errors import InputError
 from sfumato.core.gaussians import Gaussians
 from sfumato.core.image import write_image
@@ -237,6 +237,7 @@ def test_scoring_alone(tmp_path: Path, toy: Toy, capsys: pytest.CaptureFixture[s
     assert found is not None
     assert not list(tmp_path.iterdir())
     score(Gaussians.empty(0), scene, tmp_path, "reference")
+    write_page(tmp_path, Gaussians.empty(0))
     assert everything(tmp_path) == {
         *(*REPORT, "compare/0.png", "compare/8.png"),
         *("cameras.json", "views", "views/0.jpg", "views/8.jpg", *RENDERS),
