@@ -8,13 +8,19 @@ const OWN_ARROWS = "input[type=range], input[type=radio]";
 /** @param {Viewer} viewer */
 export function listenKeys(viewer) {
   document.addEventListener("keydown", (event) => {
-    if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || viewer.help.open) return;
+    if (event.defaultPrevented || isChord(event) || viewer.help.open) return;
     const target = event.target instanceof HTMLElement ? event.target : document.body;
     if (target.matches(TYPED) || target.isContentEditable) return;
     if (target.matches(OWN_ARROWS) && /^(Arrow|Page|Home|End)/.test(event.key)) return;
     if (runCommand(viewer, event.key.length === 1 ? event.key.toLowerCase() : event.key, event.repeat)) event.preventDefault();
     else if (viewer.filled && !viewer.gallery.compare.open && viewer.controls.key(event)) event.preventDefault();
   });
+}
+
+/** Whether a key belongs to the browser or the system; on many keyboards brackets are typed with Alt or AltGr. @param {KeyboardEvent} event */
+function isChord(event) {
+  if (event.getModifierState("AltGraph")) return false;
+  return event.ctrlKey || event.metaKey || (event.altKey && !["[", "]", "?", "+"].includes(event.key));
 }
 
 /**

@@ -2,7 +2,7 @@
 
 import { element, icon, iconButton } from "./elements.js";
 
-const STATUS_MS = 6000; // a sentence stays so long, and longer the longer it is
+const STATUS_MS = 4000; // a sentence stays so long, and the longer the longer it is
 
 /** Cards, the line at the top, the sentence at the bottom; `elements` are what goes into the page. */
 export class Messages {
@@ -19,6 +19,8 @@ export class Messages {
     this.alert = element("section", { class: "card alert", "aria-label": "Problem", hidden: true }, words, element("div", { class: "buttons" }, this.another, dismiss));
     this.dismissButton = dismiss;
     this.emptyWanted = false;
+    /** What had the focus before a problem. @type {Element | null} */
+    this.before = null;
     this.timer = 0;
     this.elements = [this.empty, this.progress, this.status, this.alert];
   }
@@ -31,7 +33,7 @@ export class Messages {
   say(sentence, { stay = false } = {}) {
     clearTimeout(this.timer);
     this.status.textContent = sentence;
-    if (sentence && !stay) this.timer = setTimeout(() => this.say(""), STATUS_MS + 30 * sentence.length);
+    if (sentence && !stay) this.timer = setTimeout(() => this.say(""), STATUS_MS + 70 * sentence.length);
   }
 
   /**
@@ -59,10 +61,14 @@ export class Messages {
     this.another.hidden = !open;
     this.dismissButton.hidden = stay;
     this.alert.hidden = false;
+    if (this.before === null) this.before = document.activeElement;
+    (open ? this.another : this.dismissButton).focus({ preventScroll: true });
   }
 
   /** The problem has been read, or is none any more. */
   dismiss() {
+    if (this.alert.contains(document.activeElement) && this.before instanceof HTMLElement) this.before.focus({ preventScroll: true });
+    this.before = null;
     this.alert.hidden = true;
     this.empty.hidden = !this.emptyWanted;
   }

@@ -39,7 +39,7 @@ export class Turntable {
     this.stage = stage;
     this.first = stage.pose;
     this.seconds = seconds;
-    this.time = 0;
+    this.start = performance.now();
     this.up = up;
     /** @type {Blob[]} */
     const parts = [];
@@ -51,20 +51,19 @@ export class Turntable {
       const film = new Blob(parts, { type: "video/webm" });
       done(film.size > 0 ? film : null);
     };
-    this.mover = (/** @type {number} */ dt) => this.step(dt);
-    this.sharp = stage.adaptive;
-    stage.adaptive = false; // a film whose size changes is broken
+    this.mover = () => this.step();
+    stage.fixed = stage.adaptive ? stage.shrink : 1; // a film whose size changes is broken
     stage.movers.push(this.mover);
     this.recorder.start(500);
     stage.request();
   }
 
-  /** @param {number} dt seconds */
-  step(dt) {
-    this.time = Math.min(this.seconds, this.time + dt);
-    this.stage.set(orbited(this.first, this.up, (2 * Math.PI * this.time) / this.seconds, 0));
-    if (this.time >= this.seconds) this.stop();
-    return this.time < this.seconds;
+  /** By the clock, as the film runs by it: a slow browser shows fewer pictures of the turn, not more of the film. */
+  step() {
+    const share = Math.min(1, (performance.now() - this.start) / (1000 * this.seconds));
+    this.stage.set(orbited(this.first, this.up, 2 * Math.PI * share, 0));
+    if (share === 1) this.stop();
+    return share < 1;
   }
 
   /** End now, with what there is. */
@@ -72,7 +71,7 @@ export class Turntable {
     const { movers } = this.stage;
     if (!movers.includes(this.mover)) return;
     this.stage.movers = movers.filter((mover) => mover !== this.mover);
-    this.stage.adaptive = this.sharp;
+    this.stage.fixed = null;
     this.stage.set(this.first);
     this.recorder.stop();
   }

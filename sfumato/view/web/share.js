@@ -54,7 +54,8 @@ export class Share {
     this.remember(true);
     try {
       await navigator.clipboard.writeText(location.href);
-      this.viewer.setStatus("The link to this view is copied.");
+      const more = this.viewer.local ? " It holds the view, not the file." : "";
+      this.viewer.setStatus(`The link to this view is copied.${more}`);
     } catch {
       this.viewer.setStatus("This browser keeps the clipboard to itself: the link is in the address bar.");
     }

@@ -1,6 +1,7 @@
 /** The stage: a canvas, the pose it is seen from, and a picture drawn only when something has changed. */
 
 import { fitted, resized } from "./camera.js";
+import { GraphicsError } from "./graphics.js";
 import { flown } from "./motion.js";
 
 /** @typedef {import("./camera.js").Camera} Camera */
@@ -37,6 +38,8 @@ export class Stage {
     this.painter = painter;
     this.pose = pose;
     this.adaptive = true; // draw smaller while moving where frames are slow; tests switch it off
+    /** The scale that is drawn with, whatever moves: for a film. @type {number | null} */
+    this.fixed = null;
     this.touched = false; // a person has moved the view
     /** What moves the view: called with the seconds since the last frame; true while there is more to come. @type {((dt: number) => boolean)[]} */
     this.movers = [];
@@ -49,6 +52,9 @@ export class Stage {
     /** Width / height of the picture, where it shall not fill the room. @type {number | null} */
     this.shape = null;
     this.held = false; // a finger or button is down
+    this.broken = false; // the graphics driver refused
+    /** Told why, in a sentence. @type {(sentence: string) => void} */
+    this.onfail = () => {};
     this.shrink = 1;
     this.drawn = 1; // the scale the canvas was drawn with last
     this.changed = true;
@@ -171,9 +177,9 @@ export class Stage {
     if (this.flight && !this.flight(dt)) this.flight = null;
     const moving = this.movers.map((mover) => mover(dt)).includes(true) || this.flight !== null;
     const resting = !moving && !this.changed && now - this.changedAt > this.pause;
-    this.adapt(resting || !this.touched ? 0 : now - this.askedAt + this.drawMs);
+    this.adapt(resting || !this.touched || this.fixed ? 0 : now - this.askedAt + this.drawMs);
     this.drawMs = 0;
-    const scale = resting || !this.adaptive ? 1 : this.shrink;
+    const scale = this.fixed ?? (resting || !this.adaptive ? 1 : this.shrink);
     if (this.changed || this.painter.stale || scale !== this.drawn) this.draw(scale);
     if (moving || this.painter.stale) this.request();
     this.restLater();
@@ -184,9 +190,25 @@ export class Stage {
     const start = performance.now();
     this.changed = false;
     this.drawn = scale;
-    if (!this.painter.lost) this.painter.draw(this.camera(scale));
+    if (!this.painter.lost && !this.broken) this.paint(this.camera(scale));
     this.drawMs = performance.now() - start;
     for (const watcher of this.watchers) watcher();
+  }
+
+  /** @param {Camera} camera */
+  paint(camera) {
+    try {
+      this.painter.draw(camera);
+    } catch (error) {
+      this.refuse(error);
+    }
+  }
+
+  /** @param {unknown} error of drawing; one of the graphics driver is said, and not met again with each frame */
+  refuse(error) {
+    if (!(error instanceof GraphicsError)) throw error;
+    this.broken = true;
+    this.onfail(error.message);
   }
 
   /**
@@ -230,6 +252,10 @@ export class Stage {
     this.flight = null;
     this.changed = false;
     this.drawn = 1;
-    await this.painter.settle(this.camera());
+    try {
+      if (!this.broken) await this.painter.settle(this.camera());
+    } catch (error) {
+      this.refuse(error);
+    }
   }
 }

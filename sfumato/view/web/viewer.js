@@ -45,6 +45,7 @@ export class Viewer {
     this.up = upOf(page.up, page.cameras ?? []);
     this.usual = settingsOf(page);
     this.settings = { ...this.usual };
+    this.local = false; // the scene is a file of this person, not the page's
     this.filled = false; // something is there to be seen
     this.framedAt = -Infinity;
     /** Bounds of what is well seen, once something is. @type {Bounds | null} */
@@ -112,6 +113,7 @@ export class Viewer {
     addEventListener("hashchange", () => this.share.follow());
     matchMedia("(prefers-reduced-motion: reduce)").addEventListener("change", () => this.apply());
     this.stage.watchers.push(() => this.numbers.show(this.renderer.statistics));
+    this.stage.onfail = (sentence) => this.messages.fail(sentence, { title: "No picture", open: false });
     this.stage.resters.push(() => this.share.remember());
     this.renderer.onlost = () => {
       const sentence = "The graphics card was taken away from this page. The picture comes back as soon as the card does.";
@@ -209,6 +211,7 @@ export class Viewer {
   openFiles(files) {
     const file = files.find(({ name }) => SPLATS.test(name)) ?? files[0];
     if (!file) return;
+    this.local = true;
     this.page = { live: this.page.live }; // cameras, up and start were another scene's
     this.up = this.controls.up = upOf(null, []);
     this.gallery.replace([]);
