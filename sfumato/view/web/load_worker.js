@@ -114,6 +114,7 @@ export class SplatLoad {
     /** @type {Uint8Array} */
     let start = new Uint8Array(0);
     let came = 0;
+    let told = 0;
     let broken = "";
     for (;;) {
       const piece = await input.read().catch((error) => {
@@ -124,7 +125,10 @@ export class SplatLoad {
       if (value) {
         came += value.length;
         const share = size < Infinity ? Math.min(1, came / size) : 0;
-        this.tell({ type: "progress", share: (this.passed + share) / this.passes });
+        if (share >= told + 0.01 || share === 1) {
+          told = share;
+          this.tell({ type: "progress", share: (this.passed + share) / this.passes });
+        }
       }
       if (!reader) {
         start = joinedStart(start, value);
