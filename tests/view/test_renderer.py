@@ -179,7 +179,7 @@ def test_finished_pixels_are_left_alone(open_screen: Callable[..., Screen], mark
     gaussians = cloud(20_000, 0)
     gaussians.logit_opacities.add_(3)
     screen = open_screen(scene=gaussians)
-    screen.page.evaluate("marks => Object.assign(renderer.painter.tuning, {marks, tiles: marks, first: 1})", marks)
+    screen.page.evaluate("marks => Object.assign(renderer.painter.tuning, {marks, first: 1})", marks)
     camera = CAMERAS["outside"]
     assert psnr(screen.settled(camera), expected(gaussians, camera)) > 40
 
@@ -444,13 +444,21 @@ def test_lines_are_faint_behind_things(open_screen: Callable[..., Screen]) -> No
     assert (screen.settled(camera)[90, 60] == 0).all()
 
 
-def test_without_worker(open_screen: Callable[..., Screen]) -> None:
+BROKEN_WORKERS = {
+    "refused": "throw new Error('none here');",
+    "not there": "setTimeout(() => this.onerror(new Event('error')));",
+}
+
+
+@pytest.mark.parametrize("how", BROKEN_WORKERS)
+def test_without_worker(open_screen: Callable[..., Screen], how: str) -> None:
     """Where no worker starts, the page sorts by itself."""
     screen = open_screen(scene=single())
-    same = screen.page.evaluate(
-        """async () => {
+    counts = screen.page.evaluate(
+        """async (breaks) => {
           const { Sorter } = await import("./sorter.js");
-          window.Worker = class { constructor() { throw new Error("none here"); } };
+          window.Worker = class { constructor() { this.start(); } postMessage() {} terminate() {} };
+          window.Worker.prototype.start = new Function(breaks);
           const counts = [];
           const sorter = new Sorter((reply) => counts.push(reply.count));
           sorter.begin(1, 1024);
@@ -459,6 +467,7 @@ def test_without_worker(open_screen: Callable[..., Screen]) -> None:
             near: 0.2, size: 1, margin: 0 };
           await sorter.exactly({ id: 1, version: 1, view });
           return counts;
-        }"""
+        }""",
+        BROKEN_WORKERS[how],
     )
-    assert same == [1]
+    assert counts == [1]

@@ -3,7 +3,7 @@
 import { positionOf } from "./camera.js";
 import { Program } from "./graphics.js";
 import { ROW } from "./pack.js";
-import { MARK_FRAGMENT, QUADS, SPLAT_VERTEX, TILES_FRAGMENT, WHOLE_TARGET, projectShader, splatFragment } from "./shaders.js";
+import { MARK_FRAGMENT, QUADS, SPLAT_VERTEX, WHOLE_TARGET, projectShader, splatFragment } from "./shaders.js";
 import { CENTER_FRAGMENT, CENTER_VERTEX, ELLIPSOID_FRAGMENT, ELLIPSOID_VERTEX } from "./solid.js";
 import { SPLAT_ROWS, SplatBuffer } from "./targets.js";
 
@@ -29,7 +29,7 @@ import { SPLAT_ROWS, SplatBuffer } from "./targets.js";
 
 const FINISHED = 1 / 512; // transmittance; what is behind cannot change the pixel by more than half a level
 const LIGHT = [-0.36, -0.48, -0.8]; // over the left shoulder of whoever looks; camera axes
-const FIRST_RANGE = 16; // rows of splats that are blended before finished pixels are looked for
+const FIRST_RANGE = 8; // rows of splats that are blended before finished pixels are looked for
 
 export class Painter {
   /** @param {WebGL2RenderingContext} gl */
@@ -38,7 +38,7 @@ export class Painter {
     /** @type {Map<string, Program>} */
     this.programs = new Map();
     this.splats = new SplatBuffer(gl);
-    this.tuning = { marks: true, tiles: true, first: FIRST_RANGE };
+    this.tuning = { marks: true, first: FIRST_RANGE }; // tests and benchmarks change it
     this.quads = gl.createVertexArray();
     gl.bindVertexArray(this.quads);
     gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, gl.createBuffer());
@@ -83,10 +83,10 @@ export class Painter {
   #soft(cloud, camera, look, target, depths) {
     const ranges = rangesOf(cloud.visible, this.tuning.first);
     ranges.forEach(({ first, count }, i) => {
-      this.#project(cloud, camera, look, target, first, count, false, i > 0);
+      this.#project(cloud, camera, look, first, count, false);
       this.#blend("color", target, camera, count);
       if (depths) this.#blend("depth", depths, camera, count);
-      if (i + 1 < ranges.length) this.#mark(target);
+      if (this.tuning.marks && i + 1 < ranges.length) this.#mark(target);
     });
   }
 
@@ -94,7 +94,7 @@ export class Painter {
   #solid(kind, cloud, camera, look, target) {
     const { gl } = this;
     for (const { first, count } of rangesOf(cloud.visible, SPLAT_ROWS)) {
-      this.#project(cloud, camera, look, target, first, count, true, false);
+      this.#project(cloud, camera, look, first, count, true);
       gl.bindFramebuffer(gl.FRAMEBUFFER, target.framebuffer);
       gl.viewport(0, 0, target.width, target.height);
       gl.enable(gl.DEPTH_TEST);
@@ -126,16 +126,15 @@ export class Painter {
 
   /**
    * The splats of a range, into this.splats.
-   * @param {Cloud} cloud @param {Camera} camera @param {Look} look @param {Target} target
-   * @param {number} first @param {number} count @param {boolean} everything @param {boolean} tiled
+   * @param {Cloud} cloud @param {Camera} camera @param {Look} look
+   * @param {number} first @param {number} count @param {boolean} everything also what soft splats would not show
    */
-  #project(cloud, camera, look, target, first, count, everything, tiled) {
+  #project(cloud, camera, look, first, count, everything) {
     const { gl } = this;
     const program = this.program(`project${cloud.degree}`, () => [WHOLE_TARGET, projectShader(cloud.degree)]);
     this.#bind(program, cloud, camera, look);
     program.float("eye", ...positionOf(camera)).int("first", first).int("visible", first + count).int("shown", look.degree);
     program.int("antialiased", +look.antialiased).int("everything", +everything);
-    program.int("tiled", +(tiled && this.tuning.tiles)).texture("tiles", 7, target.tiles);
     gl.disable(gl.BLEND);
     gl.disable(gl.DEPTH_TEST);
     gl.bindFramebuffer(gl.FRAMEBUFFER, this.splats.framebuffer);
@@ -146,7 +145,7 @@ export class Painter {
   #bind(program, cloud, camera, look) {
     program.float("viewmat[0]", ...camera.viewmat.slice(0, 12));
     program.float("K", camera.K[0], camera.K[1], camera.K[2], camera.K[3]);
-    program.float("size", camera.width, camera.height).float("factors", look.opacity, look.size, 0);
+    program.float("size", camera.width, camera.height).float("factors", look.opacity, look.size);
     program.float("near", look.near);
     program.texture("order", 0, cloud.order);
     cloud.textures.forEach(({ name, texture }, i) => program.texture(name, i + 1, texture));
@@ -171,21 +170,12 @@ export class Painter {
   /** Give finished pixels a depth that nothing passes, so that later ranges cost them nothing. @param {Target} target */
   #mark(target) {
     const { gl } = this;
+    const program = this.program("mark", () => [WHOLE_TARGET, MARK_FRAGMENT]);
+    program.texture("picture", 0, target.picture).float("finished", FINISHED).float("level", 1);
     gl.disable(gl.BLEND);
-    if (this.tuning.marks) {
-      const mark = this.program("mark", () => [WHOLE_TARGET, MARK_FRAGMENT]);
-      mark.texture("picture", 0, target.picture).float("finished", FINISHED).float("level", 1);
-      gl.bindFramebuffer(gl.FRAMEBUFFER, target.marks);
-      gl.depthMask(true);
-      this.fill(target.width, target.height);
-    }
-    if (this.tuning.tiles) {
-      const tiles = this.program("tiles", () => [WHOLE_TARGET, TILES_FRAGMENT]);
-      tiles.texture("picture", 0, target.picture).float("finished", FINISHED).float("level", 0);
-      gl.disable(gl.DEPTH_TEST);
-      gl.bindFramebuffer(gl.FRAMEBUFFER, target.tilesFramebuffer);
-      this.fill(target.tilesX, target.tilesY);
-    }
+    gl.bindFramebuffer(gl.FRAMEBUFFER, target.marks);
+    gl.depthMask(true);
+    this.fill(target.width, target.height);
   }
 
   /** @param {number} count */

@@ -1,7 +1,7 @@
 /** The viewer's renderer: Gaussians in, and a camera, to the picture on a canvas. */
 
 import { Cloud, bytesPerGaussian } from "./cloud.js";
-import { makeFramebuffer, makeTexture, openContext, pictureFormat } from "./graphics.js";
+import { GraphicsError, makeFramebuffer, makeTexture, openContext, pictureFormat } from "./graphics.js";
 import { LineDrawer } from "./lines.js";
 import { ROW } from "./pack.js";
 import { Painter } from "./painter.js";
@@ -49,7 +49,7 @@ export class Renderer {
     this.lost = false;
     this.statistics = { gaussians: 0, drawn: 0, sortMs: 0, frameMs: 0, bytes: 0 };
     this.lastDraw = 0;
-    this.newOrder = false;
+    this.changed = false; // since the last draw
     this.clouds = 0; // made so far
     /** @type {Cloud | null} what is shown */
     this.cloud = null;
@@ -89,13 +89,17 @@ export class Renderer {
 
   /** Whether another draw would change the picture. */
   get stale() {
-    return !this.lost && (this.newOrder || this.fading !== null);
+    return !this.lost && (this.changed || this.fading !== null);
   }
 
-  /** Start a cloud that comes in parts; what is shown stays until the first of them is sorted. @param {number} count @param {number} degree */
+  /** Start a cloud that comes in parts; what is shown stays until the first of them is sorted. Throws GraphicsError when there is no room. @param {number} count @param {number} degree */
   begin(count, degree) {
     this.#discardNext();
     this.next = new Cloud(this.gl, ++this.clouds, count, degree);
+    if (this.gl.getError() === this.gl.OUT_OF_MEMORY) {
+      this.#discardNext();
+      throw new GraphicsError(`The graphics card has no room for ${count.toLocaleString("en")} Gaussians.`);
+    }
     this.sorter.begin(this.next.id, this.next.rows * ROW);
   }
 
@@ -122,7 +126,7 @@ export class Renderer {
     this.#discardNext();
     this.#drop(this.cloud);
     this.cloud = null;
-    this.newOrder = true;
+    this.changed = true;
     this.#tell();
   }
 
@@ -132,7 +136,7 @@ export class Renderer {
     if (this.lost) return;
     this.#resize(camera.width, camera.height);
     this.#follow(camera);
-    this.newOrder = false;
+    this.changed = false;
     const share = this.#fade();
     const depths = this.#depthTarget();
     this.painter.paint(this.look.kind, this.cloud, camera, this.look, this.target, depths);
@@ -171,6 +175,7 @@ export class Renderer {
   /** Lines over the picture, until they are replaced or taken away by null. @param {string} name @param {import("./lines.js").Lines | null} lines */
   setLines(name, lines) {
     this.lines.set(name, lines);
+    this.changed = true;
     this.#tell();
   }
 
@@ -224,6 +229,10 @@ export class Renderer {
     }
     const share = this.fading ? (now - this.fading.since) / Math.max(1, this.look.fadeMs) : 1;
     if (share >= 1) this.fading = null;
+    if (!this.fading) {
+      this.second?.delete();
+      this.second = null;
+    }
     return Math.min(1, share * share * (3 - 2 * share));
   }
 
@@ -276,7 +285,7 @@ export class Renderer {
     if (!this.cloud || reply.id !== this.cloud.id) return;
     this.cloud.setOrder(reply.order, reply.count);
     this.statistics.sortMs = reply.milliseconds;
-    this.newOrder = true;
+    this.changed = true;
     this.#tell();
   }
 

@@ -4,8 +4,6 @@ import { BANDS } from "./pack.js";
 
 /** Quads that one instance draws: many, since a software renderer pays for every instance. */
 export const QUADS = 128;
-/** Side of a tile in pixels. */
-export const TILE = 16;
 
 /** Reads rows of packed Gaussians; pack.js says what their bits mean. */
 export const READ_GAUSSIANS = `
@@ -16,7 +14,7 @@ uniform highp sampler2D ranges;
 uniform vec4 viewmat[3]; // rows, camera <- world
 uniform vec4 K; // fx, fy, cx, cy
 uniform vec2 size; // pixels of the picture
-uniform vec3 factors; // on opacity, on size, on nothing yet
+uniform vec2 factors; // on opacity, on size
 uniform float near;
 
 ivec2 placeOf(uint index) { return ivec2(index & 1023u, index >> 10); }
@@ -109,8 +107,6 @@ uniform int shown; // degree of the harmonics
 uniform bool antialiased;
 uniform bool everything; // also what soft splats would not show
 uniform vec3 eye;
-uniform highp sampler2D tiles; // 0 where every pixel of a tile is finished
-uniform bool tiled;
 layout(location = 0) out uvec4 shape;
 layout(location = 1) out uvec4 paint;
 
@@ -119,17 +115,6 @@ vec3 lightOf(ivec2 place, vec3 color, vec3 d) {
   vec4 limits = texelFetch(ranges, ivec2(1, place.y), 0);
 ${bands.map((band) => `  if (shown >= ${band}) color += limits.${"xyz"[band - 1]} * band${band}(texelFetch(sh${band}, place, 0), d);`).join("\n")}
   return max(color, 0.0);
-}
-
-bool hidden(vec2 center, vec2 radii) {
-  ivec2 last = (ivec2(size) - 1) / ${TILE};
-  ivec2 low = clamp(ivec2(floor((center - radii) / ${TILE}.0)), ivec2(0), last);
-  ivec2 high = clamp(ivec2(floor((center + radii) / ${TILE}.0)), ivec2(0), last);
-  if ((high.x - low.x + 1) * (high.y - low.y + 1) > 16) return false;
-  for (int y = low.y; y <= high.y; y++)
-    for (int x = low.x; x <= high.x; x++)
-      if (texelFetch(tiles, ivec2(x, y), 0).r > 0.5) return false;
-  return true;
 }
 
 void main() {
@@ -165,10 +150,8 @@ void main() {
   }
   float reach = 2.0 * log(opacity * 255.0);
   vec2 radii = sqrt(max(reach, 0.0) * vec2(xx, yy));
-  if (!everything) {
-    if (reach <= 0.0 || any(lessThan(center + radii, vec2(0.5))) || any(greaterThan(center - radii, size - 0.5))) return;
-    if (tiled && hidden(center, radii)) return;
-  }
+  bool beside = any(lessThan(center + radii, vec2(0.5))) || any(greaterThan(center - radii, size - 0.5));
+  if (!everything && (reach <= 0.0 || beside)) return;
 
   float middle = 0.5 * (xx + yy);
   float larger = middle + length(vec2(0.5 * (xx - yy), xy));
@@ -231,22 +214,6 @@ export const MARK_FRAGMENT = `
 uniform highp sampler2D picture;
 uniform float finished;
 void main() { if (texelFetch(picture, ivec2(gl_FragCoord.xy), 0).a >= finished) discard; }
-`;
-
-/** 1 where a tile has an unfinished pixel. */
-export const TILES_FRAGMENT = `
-uniform highp sampler2D picture;
-uniform float finished;
-out vec4 unfinished;
-void main() {
-  ivec2 low = ivec2(gl_FragCoord.xy) * ${TILE};
-  ivec2 high = min(low + ${TILE}, textureSize(picture, 0));
-  unfinished = vec4(1.0);
-  for (int y = low.y; y < high.y; y++)
-    for (int x = low.x; x < high.x; x++)
-      if (texelFetch(picture, ivec2(x, y), 0).a >= finished) return;
-  unfinished = vec4(0.0);
-}
 `;
 
 /** Blended color and what still shines through, to the colors of the canvas. */

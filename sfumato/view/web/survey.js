@@ -73,11 +73,13 @@ function candidates({ ranges, geometry, looks }, { viewmat: v, K }, shown, x, y)
   const widen = 2 * Math.hypot(1, a, b); // a Gaussian looks wider than it is off the middle
   const blur = (REACH * Math.sqrt(LOW_PASS)) / Math.min(K[0], K[1]);
   const found = [];
+  let largest = 0; // reach in the row
   for (let i = 0; i < looks.length / 2; i++) {
+    if (i % ROW === 0) largest = widen * REACH * shown.size * Math.exp(ranges[(8 * i) / ROW + 1]);
     const [mx, my, mz] = [centers[4 * i], centers[4 * i + 1], centers[4 * i + 2]];
     const z = v[8] * mx + v[9] * my + v[10] * mz + v[11];
     if (!(z > shown.near) || looks[2 * i + 1] >>> 24 === 0) continue;
-    const reach = widen * REACH * shown.size * Math.exp(ranges[8 * Math.floor(i / ROW) + 1]) + z * blur;
+    const reach = largest + z * blur;
     if (Math.abs(v[0] * mx + v[1] * my + v[2] * mz + v[3] - a * z) > reach) continue;
     if (Math.abs(v[4] * mx + v[5] * my + v[6] * mz + v[7] - b * z) > reach) continue;
     found.push(i);

@@ -1,8 +1,7 @@
-/** What is drawn into: a picture with its depths, tiles that are finished, and splats between two stages. */
+/** What is drawn into: a picture with its depths, and splats between two stages. */
 
 import { makeFramebuffer, makeTexture } from "./graphics.js";
 import { ROW } from "./pack.js";
-import { TILE } from "./shaders.js";
 
 /** Rows of splats that are projected and then drawn in one go at most; a few MB. */
 export const SPLAT_ROWS = 256;
@@ -18,15 +17,11 @@ export class Target {
     this.depth = makeTexture(gl, gl.DEPTH_COMPONENT32F, width, height);
     this.framebuffer = makeFramebuffer(gl, [this.picture], this.depth);
     this.marks = makeFramebuffer(gl, [], this.depth);
-    this.tilesX = Math.ceil(width / TILE);
-    this.tilesY = Math.ceil(height / TILE);
-    this.tiles = makeTexture(gl, gl.R8, this.tilesX, this.tilesY);
-    this.tilesFramebuffer = makeFramebuffer(gl, [this.tiles], null);
   }
 
   delete() {
-    for (const texture of [this.picture, this.depth, this.tiles]) this.gl.deleteTexture(texture);
-    for (const framebuffer of [this.framebuffer, this.marks, this.tilesFramebuffer]) this.gl.deleteFramebuffer(framebuffer);
+    for (const texture of [this.picture, this.depth]) this.gl.deleteTexture(texture);
+    for (const framebuffer of [this.framebuffer, this.marks]) this.gl.deleteFramebuffer(framebuffer);
   }
 }
 
