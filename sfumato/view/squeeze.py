@@ -64,8 +64,8 @@ LADDER = 1200  # levels: the last ones round everything to nothing
 
 
 def budget_of(count: int, degree: int) -> int:
-    """Bytes that the data of `count` Gaussians may take, before base64."""
-    return max(LEAST, int(BUDGET[degree] * count))
+    """Bytes that the data of `count` Gaussians may take, before base64, and without the elements that hold it."""
+    return max(LEAST, int(BUDGET[degree] * count * 0.9999) - ELEMENT)
 
 
 def squeeze(gaussians: Gaussians) -> bytes:
