@@ -368,6 +368,7 @@ def test_files_are_dropped(shown: Callable[..., Watched], splat: bytes) -> None:
     assert alert.count() == 0
     drop(page, **{"notes.txt": b"x", "second.ply": splat, "third.ply": splat})
     page.get_by_role("heading", name="second.ply").wait_for()
+    page.get_by_role("status").get_by_text("3 files came; this is second.ply").wait_for()
     drop(page, **{"half.ply": splat[: len(splat) // 2]})  # what is there of it is shown
     page.get_by_role("status").get_by_text("truncated").wait_for()
     drop(page, **{"letter.txt": b"Dear reader,\n" * 20})  # what is shown stays

@@ -15,8 +15,9 @@ export class Messages {
     this.another = iconButton("open", { label: "Open another file", text: "Open another file", className: "strong", onclick: open });
     const dismiss = element("button", { type: "button", class: "button quiet", onclick: () => this.dismiss() }, "Dismiss");
     this.alertTitle = element("h2", {}, "This did not work");
+    this.buttons = element("div", { class: "buttons" }, this.another, dismiss);
     const words = element("div", { role: "alert" }, this.alertTitle, this.alertText);
-    this.alert = element("section", { class: "card alert", "aria-label": "Problem", hidden: true }, words, element("div", { class: "buttons" }, this.another, dismiss));
+    this.alert = element("section", { class: "card alert", "aria-label": "Problem", hidden: true }, words, this.buttons);
     this.dismissButton = dismiss;
     this.emptyWanted = false;
     /** What had the focus before a problem. @type {Element | null} */
@@ -60,6 +61,7 @@ export class Messages {
     this.alertText.textContent = sentence;
     this.another.hidden = !open;
     this.dismissButton.hidden = stay;
+    this.buttons.hidden = stay && !open;
     this.alert.hidden = false;
     if (this.before === null) this.before = document.activeElement;
     (open ? this.another : this.dismissButton).focus({ preventScroll: true });

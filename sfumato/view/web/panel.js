@@ -20,6 +20,7 @@ export class Panel {
    * @param {Actions} actions
    */
   constructor(settings, change, actions) {
+    this.settings = settings;
     /** @type {Record<string, {row: HTMLElement, set: (value: any) => void, input?: HTMLInputElement}>} */
     this.rows = panelRows(settings, change);
     this.title = element("h1", {}, "sfumato");
@@ -64,6 +65,7 @@ export class Panel {
    * @param {Settings} settings
    */
   update(settings) {
+    this.settings = settings;
     for (const [name, row] of Object.entries(this.rows)) row.set(settings[/** @type {keyof Settings} */ (name)]);
     this.rows.deviations.row.hidden = settings.look !== "ellipsoids";
     this.rows.points.row.hidden = settings.look !== "centers";
@@ -78,11 +80,8 @@ export class Panel {
   setDegree(degree) {
     const { row, input, set } = this.rows.degree;
     row.hidden = degree === 0;
-    if (input) {
-      const value = Math.min(input.valueAsNumber, degree);
-      input.max = String(degree);
-      set(input.max === "0" ? 0 : value || degree);
-    }
+    if (input) input.max = String(degree);
+    set(this.settings.degree);
   }
 
   /**

@@ -46,6 +46,7 @@ export class Viewer {
     this.usual = settingsOf(page);
     this.settings = { ...this.usual };
     this.local = false; // the scene is a file of this person, not the page's
+    this.aside = ""; // what is to be said with the next scene
     this.filled = false; // something is there to be seen
     this.framedAt = -Infinity;
     /** Bounds of what is well seen, once something is. @type {Bounds | null} */
@@ -191,7 +192,7 @@ export class Viewer {
     await this.settle();
     if (!this.stage.touched) this.controls.repivot();
     this.messages.load(null);
-    this.setStatus(note || `${count.toLocaleString("en")} ${count === 1 ? "Gaussian" : "Gaussians"}`);
+    this.setStatus(this.aside + (note || `${count.toLocaleString("en")} ${count === 1 ? "Gaussian" : "Gaussians"}`));
     this.markReady();
   }
 
@@ -219,8 +220,8 @@ export class Viewer {
     this.framedAt = -Infinity;
     this.bounds = null;
     this.setTitle(file.name);
+    this.aside = files.length > 1 ? `${files.length} files came; this is ${file.name}. ` : "";
     this.open({ file });
-    if (files.length > 1) this.setStatus(`${files.length} files came; this opens ${file.name}.`);
   }
 
   /** Let a person choose a file. */
