@@ -23,6 +23,7 @@ from sfumato.view.packed import MAX_DEGREE, ROW, drawable
 __all__ = ["BUDGET", "LADDER", "Steps", "budget_of", "expand", "squeeze", "squeeze_with"]
 
 BUDGET = (15.0, 19.5, 27.0, 33.0)  # bytes a Gaussian may take, for degree 0 to 3; base64 makes them 20, 26, 36, 44
+ELEMENT = 64  # letters of the element around the data, and what base64 fills up
 LEAST = 4096  # bytes that any scene may take: tables have their size, however few Gaussians there are
 MAGIC = b"sfx1"
 SEGMENT = 64 * ROW  # Gaussians that are compressed together: a page shows one when it is there
