@@ -1,7 +1,7 @@
 """The viewer against three.js with Spark in the same browser: python benchmarks/viewer.py [--counts 100000 500000].
 
 Both show the same PLY at the same size to the same cameras in headless Chromium with software GL, one fresh browser
-after the other, in turns. three.js and Spark are fetched by npm into a temporary folder, only for this. A frame is the
+after the other, in turns; about a quarter of an hour on two cores. three.js and Spark are fetched by npm into a temporary folder, only for this. A frame is the
 time from one to the next with everything the browser does, and ends when a pixel could be read. How alike the pictures
 are to the CPU renderer's is printed, so that nobody is fast by drawing less.
 """
@@ -232,8 +232,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--cameras", type=Path, help="cameras.json of the splat's run: starts from its first camera")
     parser.add_argument("--sh-degree", type=int, default=3)
     parser.add_argument("--size", nargs=2, type=int, default=(640, 480), metavar=("WIDTH", "HEIGHT"))
-    parser.add_argument("--frames", type=int, default=24, help="of the camera's way")
-    parser.add_argument("--stills", type=int, default=6, help="frames with the camera at rest")
+    parser.add_argument("--frames", type=int, default=12, help="of the camera's way")
+    parser.add_argument("--stills", type=int, default=4, help="frames with the camera at rest")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--viewers", nargs="+", default=[viewer.name for viewer in VIEWERS], help="some of the names")
     parser.add_argument("--modules", type=Path, help="a node_modules folder with three.js and Spark")
