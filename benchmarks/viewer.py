@@ -1,9 +1,9 @@
 """The viewer against three.js with Spark in the same browser: python benchmarks/viewer.py [--counts 100000 500000].
 
 Both show the same PLY at the same size to the same cameras in headless Chromium with software GL, one fresh browser
-after the other, in turns; about a quarter of an hour on two cores. three.js and Spark are fetched by npm into a temporary folder, only for this. A frame is the
-time from one to the next with everything the browser does, and ends when a pixel could be read. How alike the pictures
-are to the CPU renderer's is printed, so that nobody is fast by drawing less.
+after the other, in turns; a quarter of an hour on two cores. three.js and Spark are fetched by npm into a temporary
+folder, only for this. A frame is the time from one to the next with everything the browser does, and ends when a pixel
+could be read. How alike the pictures are to the CPU renderer's is printed, so that nobody is fast by drawing less.
 """
 
 import argparse
