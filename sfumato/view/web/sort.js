@@ -88,9 +88,9 @@ export function reachOf(rows, i) {
   const scales = rows.looks[2 * i];
   if (rows.looks[2 * i + 1] >>> 24 === 0) return -1;
   const row = 8 * Math.floor(i / ROW);
-  const [low, high] = [rows.ranges[row], rows.ranges[row + 1]];
+  const low = rows.ranges[row];
   const largest = Math.max(scales & 1023, (scales >>> 10) & 1023, (scales >>> 20) & 1023);
-  return REACH * Math.exp(low + ((high - low) * largest) / 1023);
+  return REACH * Math.exp(low + ((rows.ranges[row + 1] - low) * largest) / 1023);
 }
 
 /**
@@ -133,7 +133,10 @@ function gatherVisible(cloud, view) {
   let farthest = 0;
   let count = 0;
   for (let p = 0; p < last; p += 4) {
-    const [px, py, pz, reach] = [places[p], places[p + 1], places[p + 2], places[p + 3]];
+    const px = places[p];
+    const py = places[p + 1];
+    const pz = places[p + 2];
+    const reach = places[p + 3];
     const z = v8 * px + v9 * py + v10 * pz + v11;
     if (!(z > near) || reach < 0) continue;
     const x = v0 * px + v1 * py + v2 * pz + v3;

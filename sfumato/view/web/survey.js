@@ -2,7 +2,7 @@
 
 import { axesOf, positionOf } from "./camera.js";
 import { ROW } from "./pack.js";
-import { FOV_MARGIN, LOW_PASS, REACH } from "./sort.js";
+import { FOV_MARGIN, LOW_PASS, REACH, reachOf } from "./sort.js";
 import { add, along, dot, matrixFromQuaternion, scaled, subtract } from "./vector.js";
 
 /** @typedef {import("./camera.js").Camera} Camera */
@@ -66,25 +66,50 @@ export function surfaceUnder(parts, camera, shown, x, y) {
   return along(eye, middle.depth, ray);
 }
 
-/** Gaussians that may touch the pixel, by the sphere around them. @param {PackedRows} rows @param {Camera} camera @param {Shown} shown @param {number} x @param {number} y */
-function candidates({ ranges, geometry, looks }, { viewmat: v, K }, shown, x, y) {
-  const centers = new Float32Array(geometry.buffer, geometry.byteOffset, geometry.length);
+/** @type {WeakMap<PackedRows, Float32Array>} how far each Gaussian can be seen, worked out at the first pick */
+const knownReaches = new WeakMap();
+
+/** @param {PackedRows} rows */
+function reachesOf(rows) {
+  let reaches = knownReaches.get(rows);
+  if (!reaches) {
+    reaches = new Float32Array(rows.looks.length / 2);
+    for (let i = 0; i < reaches.length; i++) reaches[i] = reachOf(rows, i);
+    knownReaches.set(rows, reaches);
+  }
+  return reaches;
+}
+
+/**
+ * Gaussians that may touch the pixel, by the sphere around them, as wide as the projection can make it (see sort.js).
+ * @param {PackedRows} rows @param {Camera} camera @param {Shown} shown @param {number} x @param {number} y
+ */
+function candidates(rows, { viewmat, K, width, height }, shown, x, y) {
+  const [v0, v1, v2, v3, v4, v5, v6, v7, v8, v9, v10, v11] = viewmat;
+  const centers = new Float32Array(rows.geometry.buffer, rows.geometry.byteOffset, rows.geometry.length);
+  const reaches = reachesOf(rows);
   const [a, b] = [(x - K[2]) / K[0], (y - K[3]) / K[1]];
-  const widen = 2 * Math.hypot(1, a, b); // a Gaussian looks wider than it is off the middle
   const blur = (REACH * Math.sqrt(LOW_PASS)) / Math.min(K[0], K[1]);
+  const steepest = (spread(K[2], width) / K[0]) ** 2 + (spread(K[3], height) / K[1]) ** 2;
+  const widen = shown.size * Math.sqrt(1 + steepest);
   const found = [];
-  let largest = 0; // reach in the row
-  for (let i = 0; i < looks.length / 2; i++) {
-    if (i % ROW === 0) largest = widen * REACH * shown.size * Math.exp(ranges[(8 * i) / ROW + 1]);
-    const [mx, my, mz] = [centers[4 * i], centers[4 * i + 1], centers[4 * i + 2]];
-    const z = v[8] * mx + v[9] * my + v[10] * mz + v[11];
-    if (!(z > shown.near) || looks[2 * i + 1] >>> 24 === 0) continue;
-    const reach = largest + z * blur;
-    if (Math.abs(v[0] * mx + v[1] * my + v[2] * mz + v[3] - a * z) > reach) continue;
-    if (Math.abs(v[4] * mx + v[5] * my + v[6] * mz + v[7] - b * z) > reach) continue;
+  for (let i = 0; i < reaches.length; i++) {
+    const mx = centers[4 * i];
+    const my = centers[4 * i + 1];
+    const mz = centers[4 * i + 2];
+    const z = v8 * mx + v9 * my + v10 * mz + v11;
+    if (!(z > shown.near) || reaches[i] < 0) continue;
+    const reach = widen * reaches[i] + z * blur;
+    if (Math.abs(v0 * mx + v1 * my + v2 * mz + v3 - a * z) > reach) continue;
+    if (Math.abs(v4 * mx + v5 * my + v6 * mz + v7 - b * z) > reach) continue;
     found.push(i);
   }
   return found;
+}
+
+/** Pixels from the principal point to the farther border, and the margin of the Jacobian. @param {number} center @param {number} size */
+function spread(center, size) {
+  return Math.max(Math.abs(center), Math.abs(size - center)) + 0.5 * FOV_MARGIN * size;
 }
 
 /**
@@ -142,17 +167,10 @@ export function boundsOf(parts) {
 /** Means and largest standard deviations of evenly chosen Gaussians that are not faint. @param {PackedRows} rows @param {PackedRows[]} parts */
 function sampleOf(rows, parts) {
   const all = parts.reduce((sum, part) => sum + part.count, 0);
-  const step = Math.max(1, Math.floor(all / SAMPLE));
+  const step = Math.ceil(Math.max(1, all / SAMPLE));
   const places = [];
   for (let i = 0; i < rows.looks.length / 2; i += step) {
-    if (opacityAt(rows, i) >= WELL_SEEN) places.push({ place: meanAt(rows, i), size: largestAt(rows, i) });
+    if (opacityAt(rows, i) >= WELL_SEEN) places.push({ place: meanAt(rows, i), size: reachOf(rows, i) / REACH });
   }
   return places;
-}
-
-/** The largest standard deviation of Gaussian i. @param {PackedRows} rows @param {number} i */
-function largestAt({ looks, ranges }, i) {
-  const [low, high] = ranges.subarray(8 * Math.floor(i / ROW));
-  const level = Math.max(...[0, 10, 20].map((shift) => (looks[2 * i] >>> shift) & 1023));
-  return Math.exp(low + ((high - low) * level) / 1023);
 }
