@@ -11,9 +11,12 @@ export class Numbers {
     this.shownAt = -Infinity;
   }
 
-  /** @param {{gaussians: number, drawn: number, sortMs: number, frameMs: number, bytes: number}} statistics of the renderer */
-  show({ gaussians, drawn, sortMs, frameMs, bytes }) {
-    if (this.element.hidden || performance.now() - this.shownAt < PAUSE) return;
+  /**
+   * @param {{gaussians: number, drawn: number, sortMs: number, frameMs: number, bytes: number}} statistics of the renderer
+   * @param {boolean} [now] the view is at rest: no newer ones come
+   */
+  show({ gaussians, drawn, sortMs, frameMs, bytes }, now = false) {
+    if (this.element.hidden || (!now && performance.now() - this.shownAt < PAUSE)) return;
     this.shownAt = performance.now();
     const lines = {
       Gaussians: gaussians.toLocaleString("en"),

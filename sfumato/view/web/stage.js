@@ -257,5 +257,6 @@ export class Stage {
     } catch (error) {
       this.refuse(error);
     }
+    this.restLater();
   }
 }

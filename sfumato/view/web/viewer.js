@@ -116,6 +116,7 @@ export class Viewer {
     this.stage.watchers.push(() => this.numbers.show(this.renderer.statistics));
     this.stage.onfail = (sentence) => this.messages.fail(sentence, { title: "No picture", open: false });
     this.stage.resters.push(() => this.share.remember());
+    this.stage.resters.push(() => this.numbers.show(this.renderer.statistics, true));
     this.renderer.onlost = () => {
       const sentence = "The graphics card was taken away from this page. The picture comes back as soon as the card does.";
       this.messages.fail(sentence, { title: "Graphics lost", open: false, stay: true });
