@@ -11,7 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import Literal
 
 from starlette.concurrency import run_in_threadpool
@@ -27,7 +27,7 @@ from sfumato.kernels.stages import RenderSettings
 from sfumato.view.channel import PATIENCE, Channel
 from sfumato.view.held import HeldOut, Measure, small_jpeg
 from sfumato.view.history import History
-from sfumato.view.pace import Pace
+from sfumato.view.pace import Pace, working_time
 from sfumato.view.packed import MAX_DEGREE
 from sfumato.view.snapshots import Snapshots, Worker
 
@@ -64,8 +64,13 @@ class Live:
         backend: str = "auto",
         shares: tuple[float, float] = (SNAPSHOTS, RENDERS),
         patience: float = PATIENCE,
+        clock: Callable[[], float] = working_time,
     ) -> None:
-        """measure: PSNR. shares: of training's time for snapshots and renders. patience: seconds for a stalled one."""
+        """measure: PSNR. shares: of the clock, for snapshots and for renders. patience: seconds for a stalled page.
+
+        Training's time is that which the process works: where others work on the machine, too, a snapshot costs as many
+        steps as it does where nobody else does.
+        """
         self._scene, self._backend = scene, backend
         self._settings = RenderSettings(near=scene.near, depth=False)
         self._run = secrets.token_hex(4)  # by which a page that comes back knows another training
@@ -74,7 +79,7 @@ class Live:
         self.history = History()
         self.channel = Channel(self.history, self._command, patience)
         self._worker = Worker(self._failed)
-        self._pace, self._render_pace = Pace(shares[0]), Pace(shares[1])
+        self._pace, self._render_pace = Pace(shares[0], clock), Pace(shares[1], clock)
         self._snapshots = Snapshots(self._worker, self._pace, self._announce)
         self._held = HeldOut(scene.test, measure)
         self._encoding = False
@@ -181,13 +186,14 @@ class Live:
 
     def _draw(self, gaussians: Gaussians) -> None:
         """Render one held-out view; its JPEG is made in the background."""
-        began, step = perf_counter(), self._last.step if self._last else 0
+        began, worked, step = thread_time(), working_time(), self._last.step if self._last else 0
         try:
             encode = self._held.draw(gaussians, step, self._settings, self._scene.background, self._backend)
         except (SfumatoError, MemoryError, RuntimeError) as error:
             self._render_pace.spend(math.inf)
             return self._failed("the held-out pictures", error)
-        self._render_pace.spend((perf_counter() - began) / (1 if self._held.complete else HURRY))
+        cost = max(thread_time() - began, working_time() - worked)
+        self._render_pace.spend(cost / (1 if self._held.complete else HURRY))
         self._encoding = True
 
         def encoded(cost: float) -> None:
