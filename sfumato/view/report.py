@@ -19,7 +19,7 @@ from sfumato.core.gaussians import Gaussians
 from sfumato.core.image import to_uint8
 from sfumato.view.page import PageCamera
 from sfumato.view.report_page import page_of
-from sfumato.view.report_sections import Pictures, Run, Score
+from sfumato.view.report_run import Pictures, Run, Score
 from sfumato.view.views import read_cameras
 
 __all__ = ["NAME", "choose", "write", "write_render"]

@@ -7,8 +7,9 @@ import torch
 
 from sfumato.render.colormap import colorize
 from sfumato.view.bundle import policy, script_html, style_html
+from sfumato.view.report_run import Run, curve_of
 from sfumato.view.report_scene import scene_of
-from sfumato.view.report_sections import Run, curve_of, sections_of
+from sfumato.view.report_sections import sections_of
 
 __all__ = ["page_of"]
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from sfumato.view.export import html_of
 from sfumato.view.packed import drawable, most_important
 from sfumato.view.page import Page, near_of, up_of
-from sfumato.view.report_sections import Run
+from sfumato.view.report_run import Run
 from sfumato.view.squeeze import Steps, squeeze_with
 
 __all__ = ["PHOTO", "scene_of"]

@@ -673,7 +673,10 @@ STAGES: dict[str, tuple[str, set[str]]] = {
     "looking at photos": ("train in -o out", set()),
     "reading photos": ("train in -o out", set()),
     "planning": ("train in -o out --seconds 9", set()),
-    "evaluating": ("train in -o out --steps 3", {"splat.ply", "config.json", "log.jsonl", "checkpoints", "compare"}),
+    "evaluating": (
+        "train in -o out --steps 3",
+        {"splat.ply", "config.json", "log.jsonl", "checkpoints", "compare", "cameras.json", "views"},
+    ),
     "checking photos": ("train photos -o out", set()),
     "finding features": ("train photos -o out", set()),
     "matching photos": ("train photos -o out", set()),

@@ -223,6 +223,7 @@ function startScene() {
     frame.allow = "fullscreen";
     frame.srcdoc = sceneText();
     stage.replaceChildren(frame);
+    stage.scrollIntoView({ block: "nearest" });
     frame.focus();
     const whole = document.querySelector("#scene .whole");
     if (!(whole instanceof HTMLElement) || !document.fullscreenEnabled) return;
