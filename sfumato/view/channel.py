@@ -19,7 +19,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from sfumato.view.history import History
 from sfumato.view.snapshots import Snapshot
 
-__all__ = ["COMMANDS", "Channel"]
+__all__ = ["COMMANDS", "PATIENCE", "Channel"]
 
 COMMANDS = ("pause", "resume", "stop")
 LONGEST = 200  # letters of a message from a page

@@ -38,6 +38,7 @@ from sfumato.view.packed import pack, to_bytes
 from sfumato.view.page import Page
 from sfumato.view.server import Background, create_app
 
+from browser import Watched
 from scenes import crowd
 
 SIZE = (32, 24)
@@ -104,7 +105,7 @@ def served(scene: Scene) -> Iterator[Served]:
 
 @contextmanager
 def serving(scene: Scene, **options: Any) -> Iterator[Served]:
-    live = Live(scene, psnr, "reference", **{"shares": (0.9, 0.9), **options})
+    live = Live(scene, psnr, "reference", **{"shares": (0.9, 0.9), "clock": time.perf_counter, **options})
     try:
         with Background(create_app(Page("toy", live=True), {}, live.routes), port=0) as server:
             yield Served(live, server)
@@ -490,6 +491,89 @@ def test_what_fails_beside_training_is_said(served: Served, monkeypatch: pytest.
     assert found == {
         f"The page goes without {w}{ending}" for w in ("the held-out pictures", "a snapshot for the browser")
     }
+
+
+# ---- the page
+
+
+WIDE = {"width": 700, "height": 360}  # wide enough for the panel to be open
+
+
+def test_a_page_from_the_first_step_to_the_last(open_page: Callable[..., Watched], scene: Scene) -> None:
+    """Trains beside a real browser: pictures, curves, held-out photos, pause, stop, the end, and a way back."""
+    watched = open_page(viewport=WIDE)
+    page = watched.page
+    with serving(scene, shares=(0.3, 0.3)) as served:
+        gaussians = crowd(300, 1, spread=0.3).transform(torch.eye(3), torch.tensor([0.0, 0, -3]))
+        page.goto(served.url)
+        page.get_by_text("Preparing").wait_for()
+        seen = page.evaluate_handle("window.sfumato.renderer.statistics")
+
+        def train_until(reached: Callable[[], object]) -> None:
+            for _ in waiting(reached):
+                served.do(gaussians, 4000)
+                served.live.measured(served.step, 1 / served.step, 20 + served.step / 1000, 300, 0.1 * served.step)
+                page.wait_for_timeout(20)
+
+        train_until(lambda: seen.evaluate("statistics => statistics.gaussians") > 0)
+        first = served.live.channel._newest.serial
+        train_until(lambda: served.live.channel._newest.serial > first + 1)  # it asks for more by itself
+        page.get_by_text("Training", exact=True).wait_for()
+        train_until(
+            lambda: page.locator(".held-out .wipe").is_visible() and page.locator(".training .curve").count() == 2
+        )
+        train_until(lambda: "held-out photos" in (label(page) or ""))
+        assert "training photos from 20.0 dB at step 1 " in label(page)
+
+        page.get_by_role("button", name="Pause").click()
+        wait(lambda: page.wait_for_timeout(20) or served.live.paused)
+        pausing = threading.Thread(target=served.live.wait, args=(gaussians,))
+        pausing.start()
+        page.get_by_text("Paused", exact=True).wait_for()
+        page.get_by_role("button", name="Resume").click()
+        wait(lambda: page.wait_for_timeout(20) or not pausing.is_alive())
+
+        page.get_by_role("button", name="Stop and save").press("Enter")
+        page.get_by_role("dialog").wait_for()
+        page.keyboard.press("Escape")
+        assert not served.live.stop_asked
+        page.get_by_role("button", name="Stop and save").press("Enter")
+        page.get_by_role("dialog").get_by_role("button", name="Stop and save").press("Enter")
+        wait(lambda: page.wait_for_timeout(20) or served.live.stop_asked)
+        served.live.trained(gaussians, "saving")
+        served.live.became("stopped", "Everything is in out.")
+        page.get_by_text("Everything is in out.").wait_for()
+        assert page.get_by_role("button", name="Pause").is_hidden()
+        wait(lambda: page.wait_for_timeout(20) or served.live.channel._clients[0].ready)  # the last one is shown
+    page.get_by_text("The process has ended.").wait_for()
+    page.evaluate("() => window.sfumato.settle()")
+    lit = "() => window.sfumato.renderer.pixels().data.some((value, index) => index % 4 < 3 && value > 20)"
+    assert page.evaluate(lit)  # the last picture stays
+
+
+def label(page: Any) -> str:
+    """What the first curve says to those who do not see it."""
+    return str(page.locator(".training .curve svg").first.get_attribute("aria-label"))
+
+
+def test_a_page_comes_back_after_a_drop(open_page: Callable[..., Watched], scene: Scene) -> None:
+    watched = open_page(viewport=WIDE)
+    watched.expected = ["WebSocket connection to", "ERR_CONNECTION_REFUSED"]
+    page = watched.page
+    live = Live(scene, psnr, "reference", (0.9, 0.9), clock=time.perf_counter)
+    try:
+        app = create_app(Page("toy", live=True), {}, live.routes)
+        with Background(app, port=0) as server:
+            page.goto(server.url)
+            page.get_by_text("Preparing").wait_for()
+        page.get_by_text("Connection lost").wait_for()
+        with Background(app, port=server.port) as again:
+            assert again.port == server.port
+            live.became("scoring")
+            page.get_by_text("Scoring").wait_for()
+            live.end()
+    finally:
+        live.close()
 
 
 # ---- the command line
