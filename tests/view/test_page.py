@@ -1,8 +1,10 @@
 """The viewer's page in a real browser: everything a person does there, by pointer, by touch and by keyboard alone."""
 
 import base64
+import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -48,6 +50,15 @@ def splat(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The wall as a PLY file."""
     path = tmp_path_factory.mktemp("splat") / "wall.ply"
     ply.write(path, wall())
+    return path.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The wall, ten times as large."""
+    path = tmp_path_factory.mktemp("splat") / "large.ply"
+    small = wall()
+    ply.write(path, replace(small, means=10 * small.means, log_scales=small.log_scales + math.log(10)))
     return path.read_bytes()
 
 
@@ -345,7 +356,7 @@ def drop(page: Any, **files: bytes) -> None:
     )
 
 
-def test_files_are_dropped(shown: Callable[..., Watched], splat: bytes) -> None:
+def test_files_are_dropped(shown: Callable[..., Watched], splat: bytes, large: bytes) -> None:
     """Nothing at first; a foreign and a truncated file get a sentence; a splat is shown; of several the first splat."""
     watched = shown(query="")
     page = watched.page
@@ -369,6 +380,9 @@ def test_files_are_dropped(shown: Callable[..., Watched], splat: bytes) -> None:
     drop(page, **{"notes.txt": b"x", "second.ply": splat, "third.ply": splat})
     page.get_by_role("heading", name="second.ply").wait_for()
     page.get_by_role("status").get_by_text("3 files came; this is second.ply").wait_for()
+    near = pose(page)["distance"]
+    drop(page, **{"large.ply": large})
+    page.wait_for_function(f"{VIEWER}.stage.pose.distance > {5 * near}")  # each scene is framed as large as it is
     drop(page, **{"half.ply": splat[: len(splat) // 2]})  # what is there of it is shown
     page.get_by_role("status").get_by_text("truncated").wait_for()
     drop(page, **{"letter.txt": b"Dear reader,\n" * 20})  # what is shown stays

@@ -111,7 +111,7 @@ export class Panel {
     const kind = camera?.split === "test" ? "held out" : "trained on";
     this.walk.name.textContent = camera ? camera.name : `${cameras.length} ${cameras.length === 1 ? "camera" : "cameras"}`;
     this.walk.note.textContent = camera ? `${Number(index) + 1} of ${cameras.length}, ${kind}` : "choose one to fly there";
-    this.walk.compare.hidden = !camera?.photo;
+    this.walk.compare.hidden = camera ? !camera.photo : !cameras.some(({ photo }) => photo);
   }
 
   /**

@@ -168,6 +168,7 @@ export class Viewer {
     this.loader.open(source, {
       limit: renderer.limit,
       onbegin: ({ degree, shown, name }) => {
+        if (this.filled) renderer.clear(); // where the next scene is, is not where this one was
         renderer.begin(shown, degree);
         this.panel.setDegree(Math.min(3, degree));
         if (!this.page.title) this.setTitle(name);
@@ -250,6 +251,7 @@ export class Viewer {
    * @param {PackedRows} rows
    */
   replaceRows(rows) {
+    if (this.local) return; // a person looks at something else now
     const first = !this.filled;
     this.renderer.replace(rows);
     this.panel.setDegree(Math.min(3, rows.degree));
