@@ -16,6 +16,7 @@ import { ROW } from "./pack.js";
  */
 
 const SORT_BUCKETS = 1 << 17;
+const SORT_BLOCK = 1 << 14; // Gaussians looked at by one call
 /** Standard deviations out to which an opaque Gaussian reaches alpha 1/255. */
 export const REACH = Math.sqrt(2 * Math.log(255));
 /** Pixels^2 added to both variances, as RenderSettings.low_pass. */
@@ -122,21 +123,38 @@ export function sortFrontToBack(cloud, view, order) {
  * @param {SortCloud} cloud @param {SortView} view
  */
 function gatherVisible(cloud, view) {
-  const { places, depths, indices } = cloud;
-  const v = view.viewmat;
-  const [v0, v1, v2, v3, v4, v5, v6, v7, v8, v9, v10, v11] = Array.from({ length: 12 }, (_, i) => v[i]);
-  const [left, right, widen] = slopesOf(view.K[0], view.K[2], view.width, view);
-  const [top, bottom, heighten] = slopesOf(view.K[1], view.K[3], view.height, view);
-  const near = view.near;
-  const last = 4 * cloud.count;
-  let nearest = Infinity;
-  let farthest = 0;
+  const numbers = Float64Array.from([
+    ...Array.from(view.viewmat).slice(0, 12),
+    view.near,
+    ...slopesOf(view.K[0], view.K[2], view.width, view),
+    ...slopesOf(view.K[1], view.K[3], view.height, view),
+  ]);
+  const range = Float64Array.of(Infinity, 0);
   let count = 0;
-  for (let p = 0; p < last; p += 4) {
-    const px = places[p];
-    const py = places[p + 1];
-    const pz = places[p + 2];
-    const reach = places[p + 3];
+  for (let from = 0; from < cloud.count; from += SORT_BLOCK) {
+    count = gatherBlock(cloud, numbers, range, count, from, Math.min(cloud.count, from + SORT_BLOCK));
+  }
+  return { count, nearest: range[0], farthest: range[1] };
+}
+
+/**
+ * The same for Gaussians `from` to `to`; returns the count so far. One loop over everything would be compiled while it
+ * runs, which in V8 now and then ends in code that takes twice as long.
+ * @param {SortCloud} cloud @param {Float64Array} numbers @param {Float64Array} range @param {number} count
+ * @param {number} from @param {number} to
+ */
+function gatherBlock({ places, depths, indices }, numbers, range, count, from, to) {
+  const [v0, v1, v2, v3] = [numbers[0], numbers[1], numbers[2], numbers[3]];
+  const [v4, v5, v6, v7] = [numbers[4], numbers[5], numbers[6], numbers[7]];
+  const [v8, v9, v10, v11, near] = [numbers[8], numbers[9], numbers[10], numbers[11], numbers[12]];
+  const [left, right, widen] = [numbers[13], numbers[14], numbers[15]];
+  const [top, bottom, heighten] = [numbers[16], numbers[17], numbers[18]];
+  let [nearest, farthest] = [range[0], range[1]];
+  for (let i = from; i < to; i++) {
+    const px = places[4 * i];
+    const py = places[4 * i + 1];
+    const pz = places[4 * i + 2];
+    const reach = places[4 * i + 3];
     const z = v8 * px + v9 * py + v10 * pz + v11;
     if (!(z > near) || reach < 0) continue;
     const x = v0 * px + v1 * py + v2 * pz + v3;
@@ -146,11 +164,13 @@ function gatherVisible(cloud, view) {
     const upright = reach * heighten;
     if (y + upright < z * top || y - upright > z * bottom) continue;
     depths[count] = z;
-    indices[count++] = p >> 2;
+    indices[count++] = i;
     if (z < nearest) nearest = z;
     if (z > farthest) farthest = z;
   }
-  return { count, nearest, farthest };
+  range[0] = nearest;
+  range[1] = farthest;
+  return count;
 }
 
 /** Slopes of the picture's two borders, and how much wider than its reach a Gaussian can look. @param {number} focal @param {number} center @param {number} size pixels @param {SortView} view */
