@@ -41,7 +41,7 @@ export class Panel {
     this.own = [looks, panelSection("Show", ...shown.map((name) => rest[name].row)), this.walk.section, buttons];
     this.body = element("div", { class: "panel-body", id: "panel-body" }, ...this.own);
     this.element = element("aside", { class: "panel", "aria-label": "Controls of the view" }, head, this.body);
-    this.fold(matchMedia(SMALL).matches);
+    this.fold(matchMedia(SMALL).matches || self !== top); // inside another page room is scarce
     this.update(settings);
   }
 
@@ -218,7 +218,8 @@ function actionButtons(actions) {
     ["link", "link", "Copy a link to this view", "Copy link", "l"],
     ["open", "open", "Open a file", "Open", "o"],
   ];
-  return buttons.map(([action, drawing, label, text, keys]) => {
+  const addressed = location.protocol !== "about:"; // a page inside a report has no address to copy
+  return buttons.filter(([action]) => addressed || action !== "link").map(([action, drawing, label, text, keys]) => {
     const button = iconButton(drawing, { label, text, keys, onclick: () => actions[action](0) });
     button.dataset.action = action;
     return button;
