@@ -34,7 +34,7 @@ from sfumato.view.snapshots import Snapshots, Worker
 __all__ = ["Live", "Moment", "State"]
 
 SNAPSHOTS, RENDERS = 0.014, 0.006  # shares of training's time: for packed snapshots, and for held-out renders
-HURRY = 4  # times as often, the first time round: a short training, too, shows all its held-out photos
+HURRY = 2  # times as often, the first time round: a short training, too, shows all its held-out photos
 EVERY = 0.5  # seconds between two reports of where training stands
 RECENT = 20  # reports over which the speed is taken
 PAUSED = 0.1  # seconds after which a paused training looks about
@@ -83,6 +83,7 @@ class Live:
         self._snapshots = Snapshots(self._worker, self._pace, self._announce)
         self._held = HeldOut(scene.test, measure)
         self._encoding = False
+        self._memory = 0  # bytes, when last asked: asking takes a while
         self._notes: dict[str, str] = {}  # what failed -> a sentence
         self._marks: deque[tuple[int, float]] = deque(maxlen=RECENT)
         self._last: Moment | None = None
@@ -120,7 +121,7 @@ class Live:
 
     def measured(self, step: int, loss: float, psnr: float, gaussians: int, seconds: float) -> None:
         """Add a step to the curves: PSNR in decibels, seconds of training."""
-        self.history.add(step, loss, psnr, gaussians, seconds, taken_memory())
+        self.history.add(step, loss, psnr, gaussians, seconds, self._memory)
 
     def step(self, moment: Moment, gaussians: Gaussians) -> None:
         """Take in a step. The Gaussians are only looked at before this returns."""
@@ -222,6 +223,7 @@ class Live:
 
     def _tell(self) -> None:
         last = self._last
+        self._memory = taken_memory()
         rate = self._rate() if self._state == "training" else None
         self.channel.tell(
             "state",
@@ -235,7 +237,7 @@ class Live:
             seconds=round(last.seconds, 2) if last else 0,
             rate=rate,
             left=(last.steps - last.step) / rate if last and rate else None,
-            memory=taken_memory(),
+            memory=self._memory,
         )
 
     def _rate(self) -> float | None:
