@@ -38,8 +38,10 @@ def view_stems(names: Sequence[str]) -> list[str]:
         plain = re.sub(
             r'[\x00-\x1f<>:"|?*/%#&.]', "_", "-".join(part for part in parts if part not in ("/", "..", "."))
         )
-        stem = plain[-LONGEST:] or "view"
-        stem = f"{stem}-{index}" if stem.lower() in taken else stem
+        first = stem = plain[-LONGEST:] or "view"
+        number = index
+        while stem.lower() in taken:
+            stem, number = f"{first}-{number}", number + 1
         taken.add(stem.lower())
         stems.append(stem)
     return stems

@@ -193,6 +193,7 @@ def test_names_for_pictures() -> None:
     assert stems[:7] == ["a-1", "a-1-1", "A-1-2", "etc-x", "a-b", "c_d_", "_jpg"]
     assert len(stems[7]) == 60
     assert stems[8] == "r_render"  # r.render.jpg is the render of r
+    assert view_stems(["a-2.png", "a.png", "a.jpg"]) == ["a-2", "a", "a-3"]
 
 
 DAMAGES: dict[str, Callable[[dict[str, object]], object]] = {
