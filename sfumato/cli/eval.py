@@ -48,11 +48,12 @@ def main(words: Sequence[str]) -> int:
     from sfumato.cli.run import Reading, in_frame_of, load, prepare, score, write_page
     from sfumato.cli.splat import read_splat
     from sfumato.evaluate.lpips import Lpips
+    from sfumato.view.views import CAMERAS
 
     gaussians = read_splat(flags.splat)
     weights = Lpips.load(flags.lpips) if flags.lpips else None
     if flags.output:
-        check_output(flags.output, flags.force, flags.input, REPORT)
+        check_output(flags.output, flags.force, flags.input, (*REPORT, CAMERAS))
     reading = Reading(flags.downscale, flags.holdout, flags.masks, flags.invert_masks, flags.frames)
     scene = load(flags.input, reading)
     gaussians = in_frame_of(scene, gaussians, formats.origin_of(flags.splat))

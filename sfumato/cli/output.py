@@ -83,11 +83,13 @@ def taken_disk(folder: Path) -> int:
 def clear(folder: Path, files: Sequence[str] = RUN) -> None:
     """Make the folder and remove `files` of an earlier run, and nothing else; with cameras.json its pictures go."""
     folder.mkdir(parents=True, exist_ok=True)
-    if "cameras.json" in files:
+    cameras, scores = "cameras.json" in files, set(REPORT) <= set(files)
+    if cameras or scores:
         from sfumato.view.views import VIEWS, own_pictures  # torch comes with it, and a refusal needs none
 
         for picture in own_pictures(folder):
-            picture.unlink()
+            if cameras or picture.name.endswith(".render.jpg"):  # scores, and what they are of
+                picture.unlink(missing_ok=True)
         with suppress(OSError):
             (folder / VIEWS).rmdir()
     for name in files:
@@ -101,9 +103,6 @@ def clear(folder: Path, files: Sequence[str] = RUN) -> None:
                 path.rmdir()
         else:
             path.unlink(missing_ok=True)
-    if set(REPORT) <= set(files):  # scores, and what they are of
-        for render in (folder / "views").glob("*.render.jpg"):
-            render.unlink()
 
 
 @contextmanager

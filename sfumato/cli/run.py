@@ -285,6 +285,7 @@ def score(
 def _photos(folder: Path, scene: Scene) -> dict[str, str]:
     """Where in the folder the small copies of the held-out photos are, by the names of the views."""
     if not (folder / "config.json").is_file():  # an evaluation by itself
+        clear(folder, (CAMERAS,))  # of the one before it
         write_views(folder, replace(scene, views=scene.test), say)
     sizes = {view.name: (view.camera.width, view.camera.height) for view in scene.test}
     try:

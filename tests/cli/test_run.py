@@ -16,6 +16,7 @@ from sfumato import formats
 from sfumato.capture.photos import list_photos
 from sfumato.cli import run
 from sfumato.cli.interrupt import Stopped
+from sfumato.cli.main import main
 from sfumato.cli.output import REPORT, RUN, check_output, clear
 from sfumato.cli.run import score, train_and_report, write_page
 from sfumato.core.errors import InputError
@@ -24,6 +25,8 @@ from sfumato.core.image import write_image
 from sfumato.core.scene import IGNORED, Picture, Scene
 from sfumato.train import TrainConfig
 from sfumato.view.views import write_views
+
+from scenes import crowd
 
 Toy = Callable[..., Scene]
 SAVED = {"checkpoints/step-00000006.json", "checkpoints/step-00000006.safetensors"}
@@ -171,13 +174,36 @@ def test_force_removes_the_old_run_only(tmp_path: Path, toy: Toy, config: TrainC
 
 def test_pictures_of_others_in_views_are_kept(tmp_path: Path, toy: Toy, config: TrainConfig) -> None:
     (tmp_path / "views").mkdir()
-    (tmp_path / "views" / "3.jpg").write_text("mine", encoding="utf-8")
+    for name in ("3.jpg", "mine.render.jpg"):
+        (tmp_path / "views" / name).write_text("mine", encoding="utf-8")
     for _ in range(2):
         train_and_report(toy(), tmp_path, config, "reference")
         assert (tmp_path / "views" / "3.jpg").read_text(encoding="utf-8") == "mine"
-        assert len(list((tmp_path / "views").iterdir())) == len(VIEWS) - 1
+        assert len(list((tmp_path / "views").iterdir())) == len(VIEWS)
     clear(tmp_path)
-    assert everything(tmp_path) == {"views", "views/3.jpg"}
+    assert everything(tmp_path) == {"views", "views/3.jpg", "views/mine.render.jpg"}
+
+
+def test_an_evaluation_that_replaces_another_has_its_pictures(tmp_path: Path, toy: Toy) -> None:
+    splat = crowd(20, 0)
+    for _ in range(2):
+        clear(tmp_path, REPORT)
+        score(splat, toy(), tmp_path, "reference")
+        write_page(tmp_path, splat)
+        assert {f"views/{name}" for name in ("0.jpg", "0.render.jpg", "8.jpg", "8.render.jpg")} <= everything(tmp_path)
+        assert "cameras.json" in everything(tmp_path)
+
+
+def test_an_evaluation_replaces_no_cameras_of_others(
+    tmp_path: Path, dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    formats.write(tmp_path / "a.ply", crowd(20, 0))
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "cameras.json").write_text("theirs", encoding="utf-8")
+    line = ["eval", str(tmp_path / "a.ply"), str(dataset), "-o", str(tmp_path / "theirs"), "--backend", "reference"]
+    assert main(line) == 2
+    assert "already holds a run or its report (cameras.json)" in capsys.readouterr().err
+    assert (tmp_path / "theirs" / "cameras.json").read_text(encoding="utf-8") == "theirs"
 
 
 def test_pictures_of_a_run_that_was_killed_early_are_no_photos(tmp_path: Path, toy: Toy) -> None:
