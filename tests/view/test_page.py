@@ -282,6 +282,67 @@ def test_flying(shown: Callable[..., Watched]) -> None:
     assert page.get_by_role("button", name="Fly through the scene").get_attribute("aria-pressed") == "false"
 
 
+def test_a_key_that_is_let_go_ends_its_movement(shown: Callable[..., Watched]) -> None:
+    """Shift and = are +, which is gone when Shift goes first; a Mac says nothing of what is let go before Command."""
+    page = shown().page
+    page.keyboard.down("Shift")
+    page.keyboard.down("Equal")
+    page.keyboard.up("Shift")
+    page.keyboard.up("Equal")
+    assert page.evaluate(f"{VIEWER}.controls.held.size") == 0
+    page.keyboard.down("w")
+    assert page.evaluate(f"{VIEWER}.controls.held.size") == 1
+    page.evaluate("window.dispatchEvent(new KeyboardEvent('keyup', { key: 'Meta', code: 'MetaLeft' }))")
+    assert page.evaluate(f"{VIEWER}.controls.held.size") == 0
+    page.keyboard.up("w")
+
+
+def test_a_finger_in_flight_glides_on_as_it_went(shown: Callable[..., Watched]) -> None:
+    page = shown(viewport=PHONE, has_touch=True, is_mobile=True, reduced_motion="no-preference").page
+    rest(page)
+    ahead = f"{VIEWER}.stage.pose.camera.viewmat[8]"  # x of the direction of view
+    script = f"""async () => {{
+      const {{ controls, stage }} = {VIEWER};
+      controls.fly(true);
+      const found = [{ahead}];
+      controls.slide(30, 0, false, true);
+      found.push({ahead});
+      controls.glide = {{ x: 2000, y: 0, pan: false, touch: true, time: 1 }};
+      controls.coast(0.05);
+      controls.glide.time = 0;
+      found.push({ahead});
+      return found;
+    }}"""
+    start, pulled, glided = page.evaluate(script)
+    assert (pulled - start) * (glided - pulled) > 0
+
+
+def test_a_view_that_moves_while_it_settles(shown: Callable[..., Watched]) -> None:
+    """What is seen in the end is the newest view, not the one that was asked for before; a flight is at its end."""
+    page = shown(reduced_motion="no-preference").page
+    rest(page)
+    page.evaluate(f"""() => {{
+      const {{ stage, renderer }} = {VIEWER};
+      const settle = renderer.settle.bind(renderer);
+      renderer.settle = async (camera) => {{
+        stage.set({{ ...stage.pose, camera: {{ ...stage.pose.camera, K: [90, 90, 80, 60] }} }});
+        await new Promise((resolve) => setTimeout(resolve, 300)); // that view is drawn, and the page at rest
+        await settle(camera);
+      }};
+      window.settled = stage.settle().then(() => (renderer.settle = settle));
+    }}""")
+    page.evaluate("window.settled")
+    rest(page)
+    wanted, drawn = page.evaluate(f"[{VIEWER}.stage.camera().K, window.sfumato.renderer.camera.K]")
+    assert drawn == wanted
+    page.evaluate(f"{VIEWER}.reset()")
+    assert page.evaluate(f"{VIEWER}.stage.flight !== null")
+    page.evaluate(f"{VIEWER}.settle()")
+    assert page.evaluate(f"{VIEWER}.stage.pose.camera.K") == page.evaluate(
+        f"{VIEWER}.firstPose({VIEWER}.stage.size).camera.K"
+    )
+
+
 def test_motion(shown: Callable[..., Watched]) -> None:
     """With motion a reset is seen on its way; without it is there at once, and looks do not fade."""
     moving = shown(reduced_motion="no-preference").page
@@ -432,6 +493,11 @@ def test_cameras(shown: Callable[..., Watched]) -> None:
     assert line.get_attribute("aria-valuenow") == "100"
     page.keyboard.press("]")  # the fourth has no photo
     assert page.get_by_role("group", name="Comparison").get_by_text("photo_4.jpg").is_visible()
+    previous = page.get_by_role("button", name="Previous photo")
+    previous.focus()
+    page.keyboard.press("Enter")
+    assert page.get_by_role("group", name="Comparison").get_by_text("photo_2.jpg").is_visible()
+    assert previous.evaluate("e => e === document.activeElement"), "pressed again it leads to the photo before"
     page.keyboard.press("Escape")
     assert line.count() == 0
     box = page.locator(CANVAS).bounding_box()

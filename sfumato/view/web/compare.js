@@ -37,6 +37,7 @@ export class Comparison {
   show(camera) {
     const { stage } = this;
     const at = Number(this.wipe?.dataset.at ?? 50);
+    const held = !this.wipe || this.wipe.contains(document.activeElement); // or a button leads from photo to photo
     if (!this.wipe) this.before = document.activeElement;
     this.wipe?.remove();
     this.wipe = createWipe({ left: { src: camera.photo ?? undefined, label: "photo" }, right: { label: "render" }, at });
@@ -46,7 +47,7 @@ export class Comparison {
     this.bar.hidden = false;
     stage.shape = camera.width / camera.height;
     stage.fit();
-    /** @type {HTMLElement | null} */ (this.wipe.querySelector("[role=slider]"))?.focus({ preventScroll: true });
+    if (held) /** @type {HTMLElement | null} */ (this.wipe.querySelector("[role=slider]"))?.focus({ preventScroll: true });
   }
 
   hide() {

@@ -40,8 +40,8 @@ export class Controls {
     this.pace = 1; // scene units that walking is measured by, at least and at most, see `speed`
     /** @type {Map<number, Touch>} */
     this.pointers = new Map();
-    /** @type {Set<string>} */
-    this.held = new Set();
+    /** Keys that are down, by their place on the keyboard: what they mean may change while they are held. @type {Map<string, string>} */
+    this.held = new Map();
     this.fast = false;
     this.depth = 1;
     this.wheel = 0;
@@ -51,7 +51,7 @@ export class Controls {
     this.start = { x: 0, y: 0, time: 0, still: true };
     this.lastClick = { x: NaN, y: NaN, time: -Infinity };
     /** How the last drag goes on by itself: pixels a second. */
-    this.glide = { x: 0, y: 0, pan: false, time: 0 };
+    this.glide = { x: 0, y: 0, pan: false, touch: false, time: 0 };
     stage.movers.push((dt) => this.step(dt));
     this.listen(stage.canvas);
   }
@@ -67,7 +67,8 @@ export class Controls {
     canvas.addEventListener("contextmenu", (event) => event.preventDefault());
     addEventListener("blur", () => this.held.clear());
     addEventListener("keyup", (event) => {
-      this.held.delete(event.key.length === 1 ? event.key.toLowerCase() : event.key);
+      if (event.key === "Meta") this.held.clear(); // a Mac says nothing of keys that are let go before it
+      else this.held.delete(event.code || event.key);
       this.fast = event.shiftKey;
     });
   }
@@ -167,12 +168,13 @@ export class Controls {
    */
   pull(event, dx, dy) {
     const pan = event.shiftKey || (event.buttons & 6) !== 0; // right or middle button
-    this.slide(dx, dy, pan, event.pointerType === "touch");
+    const touch = event.pointerType === "touch";
+    this.slide(dx, dy, pan, touch);
     const seconds = Math.max(0.008, (event.timeStamp - this.glide.time) / 1000);
     const fresh = seconds < 0.1 ? 0.5 : 1; // how much of the speed is this movement's, not the ones' before
     const blend = (/** @type {number} */ old, /** @type {number} */ now) => old + fresh * (now - old);
     const speed = seconds < 0.1 ? seconds : 0.016;
-    this.glide = { x: blend(this.glide.x, dx / speed), y: blend(this.glide.y, dy / speed), pan, time: event.timeStamp };
+    this.glide = { x: blend(this.glide.x, dx / speed), y: blend(this.glide.y, dy / speed), pan, touch, time: event.timeStamp };
   }
 
   /**
@@ -180,9 +182,9 @@ export class Controls {
    * @param {number} dx
    * @param {number} dy
    * @param {boolean} pan
-   * @param {boolean} [touch]
+   * @param {boolean} touch
    */
-  slide(dx, dy, pan, touch = false) {
+  slide(dx, dy, pan, touch) {
     const { stage, up } = this;
     const { screen } = stage;
     const [fx, fy] = screen.K;
@@ -244,7 +246,7 @@ export class Controls {
     if (!Object.hasOwn(WALKS, name) && !Object.hasOwn(TURNS, name) && !Object.hasOwn(ZOOMS, name)) return false;
     if (event.repeat) return true;
     if (Object.hasOwn(WALKS, name)) this.fly(true);
-    this.held.add(name);
+    this.held.set(event.code || name, name);
     this.press(name, TAP); // a short press counts, however soon the key is let go
     this.stage.request();
     return true;
@@ -275,7 +277,7 @@ export class Controls {
    * @param {number} dt seconds
    */
   step(dt) {
-    for (const name of this.held) this.press(name, dt);
+    for (const name of this.held.values()) this.press(name, dt);
     const rolling = this.roll(dt);
     const gliding = this.coast(dt);
     return this.held.size > 0 || rolling || gliding;
@@ -295,11 +297,11 @@ export class Controls {
   /** @param {number} dt */
   coast(dt) {
     if (this.glide.time === 0 || this.pointers.size > 0) return false;
-    const { x, y, pan } = this.glide;
+    const { x, y, pan, touch } = this.glide;
     this.glide.x *= Math.exp(-dt / GLIDE);
     this.glide.y *= Math.exp(-dt / GLIDE);
     if (Math.hypot(x, y) < 12) this.glide.time = 0;
-    else this.slide(x * dt, y * dt, pan);
+    else this.slide(x * dt, y * dt, pan, touch);
     return this.glide.time !== 0;
   }
 

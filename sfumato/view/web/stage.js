@@ -53,6 +53,8 @@ export class Stage {
     this.shape = null;
     this.held = false; // a finger or button is down
     this.broken = false; // the graphics driver refused
+    this.blank = true; // there is nothing to be drawn yet
+    this.settling = 0; // who draws the picture in full, in their own time
     /** Told why, in a sentence. @type {(sentence: string) => void} */
     this.onfail = () => {};
     this.shrink = 1;
@@ -181,8 +183,14 @@ export class Stage {
     this.drawMs = 0;
     const scale = this.fixed ?? (resting || !this.adaptive ? 1 : this.shrink);
     if (this.changed || this.painter.stale || scale !== this.drawn) this.draw(scale);
-    if (moving || this.painter.stale) this.request();
+    if (moving || (this.painter.stale && !this.broken)) this.request();
     this.restLater();
+  }
+
+  /** There is something to be drawn. */
+  begin() {
+    this.blank = false;
+    this.draw(1);
   }
 
   /** @param {number} scale */
@@ -247,16 +255,19 @@ export class Stage {
     this.touch();
   }
 
-  /** The picture of this pose, complete and in full. */
+  /** The picture of this pose, or of where a flight ends, complete and in full. */
   async settle() {
+    this.flight?.(Infinity);
     this.flight = null;
     this.changed = false;
     this.drawn = 1;
+    const { changedAt } = this;
     try {
       if (!this.broken) await this.painter.settle(this.camera());
     } catch (error) {
       this.refuse(error);
     }
+    if (this.changedAt !== changedAt) this.touch(); // meanwhile: this picture is an old one
     this.restLater();
   }
 }
