@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from sfumato.cli.browse import open_browser
 from sfumato.cli.journal import entries
 
 if TYPE_CHECKING:
@@ -72,13 +73,15 @@ class Onlooker:
         self._stack.enter_context(server)
         self._stack.callback(live.end)  # before the server goes
         self._live, self._config, self.url = live, config, server.url
+        if self._viewing.port not in (0, server.port):
+            self._say(f"port {self._viewing.port} is taken, so this is port {server.port}")
         self._say(f"watch it at {self.url}")
         if server.outside:
             self._say(
                 f"other machines reach it at {server.outside}, and whoever has that address can stop the training"
             )
         if self._viewing.open:
-            _open(self.url)
+            open_browser(self.url)
 
     def resumed(self, log: Path, after: int) -> None:
         """Take over the curves of the training that is gone on with, up to that step."""
@@ -143,17 +146,6 @@ class Onlooker:
         with suppress(KeyboardInterrupt):
             while True:
                 threading.Event().wait(LOOK)
-
-
-def _open(url: str) -> None:
-    """In the browser, from a thread: some systems wait for it to close."""
-    import webbrowser
-
-    def show() -> None:
-        with suppress(Exception):  # no browser, no display: the address was said
-            webbrowser.open(url)
-
-    threading.Thread(target=show, name="browser", daemon=True).start()
 
 
 def _number(entry: Mapping[str, object], key: str) -> float | None:

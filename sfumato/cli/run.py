@@ -186,9 +186,9 @@ def train_and_report(
 
         keeper = Keeper(Checkpoints(folder / CHECKPOINTS), config, scene_digest(scene), saving, say)
         gaussians, last, interrupted = _train(scene, config, backend, folder, keeper, start, budget, board, onlooker)
-        onlooker.trained(gaussians, interrupted)
         clear(folder, REPORT)  # of the run before it was gone on with: scores never lie beside another splat
         formats.write(folder / "splat.ply", gaussians, scene.origin)
+        onlooker.trained(gaussians, interrupted)  # only now: its renders take a while
         training = {
             "seconds": last.seconds,
             "planning_seconds": planning,

@@ -183,14 +183,18 @@ class Live:
     def _take(self, gaussians: Gaussians) -> None:
         last = self._last
         degree = last.degree if last else MAX_DEGREE
-        self._snapshots.take(gaussians, last.step if last else 0, degree, self.channel.limit)
+        try:
+            self._snapshots.take(gaussians, last.step if last else 0, degree, self.channel.limit)
+        except Exception as error:  # too little memory, above all: no reason to end a training
+            self._pace.spend(math.inf)
+            self._failed("a snapshot for the browser", error)
 
     def _draw(self, gaussians: Gaussians) -> None:
         """Render one held-out view; its JPEG is made in the background."""
         began, worked, step = thread_time(), working_time(), self._last.step if self._last else 0
         try:
             encode = self._held.draw(gaussians, step, self._settings, self._scene.background, self._backend)
-        except (SfumatoError, MemoryError, RuntimeError) as error:
+        except Exception as error:  # as above
             self._render_pace.spend(math.inf)
             return self._failed("the held-out pictures", error)
         cost = max(thread_time() - began, working_time() - worked)

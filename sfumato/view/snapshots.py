@@ -35,6 +35,7 @@ class Worker:
         """failed: is told what could not be done, in that thread."""
         self._failed = failed
         self.cores = usable_cores()
+        torch.get_num_threads()  # settles this thread's: where torch has done nothing yet, the worker's would be it
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="viewer", initializer=_use_one_thread)
 
     def do(self, what: str, job: Callable[[], None], ended: Callable[[float], None] | None = None) -> None:

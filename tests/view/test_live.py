@@ -493,6 +493,19 @@ def test_what_fails_beside_training_is_said(served: Served, monkeypatch: pytest.
     }
 
 
+def test_no_room_for_a_copy_ends_no_training(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*words: object, **more: object) -> None:
+        raise RuntimeError("can't allocate memory")
+
+    monkeypatch.setattr("sfumato.view.snapshots.torch.empty", full)
+    with served.listen() as client:
+        ask(client, "ready")
+        served.until(crowd(10, 0), lambda: served.live._notes)
+        assert hear(client, "note")["sentences"] == [
+            "The page goes without a snapshot for the browser: can't allocate memory"
+        ]
+
+
 # ---- the page
 
 
