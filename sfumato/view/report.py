@@ -19,7 +19,7 @@ from sfumato.core.gaussians import Gaussians
 from sfumato.core.image import to_uint8
 from sfumato.view.page import PageCamera
 from sfumato.view.report_page import page_of
-from sfumato.view.report_run import Pictures, Run, Score
+from sfumato.view.report_run import Pictures, Run, Score, number_of
 from sfumato.view.views import read_cameras
 
 __all__ = ["NAME", "choose", "write", "write_render"]
@@ -81,11 +81,14 @@ def _read(folder: Path, gaussians: Gaussians | None) -> Run:
         raise InputError(f"{path} is damaged ({error}); train or evaluate again") from None
     if not isinstance(report, Mapping) or not all(isinstance(report.get(k), Mapping) for k in ("test", "train")):
         raise InputError(f"{path} must hold the objects test and train; train or evaluate again")
+    views = report["test"].get("views") or []
+    if not isinstance(views, list) or not all(isinstance(view, Mapping) and "name" in view for view in views):
+        raise InputError(f"{path} must hold a list of views, each with its name; train or evaluate again")
     settings = _settings(folder / "config.json") if "config" in report["train"] else {}
     cameras: list[PageCamera] = []
     with suppress(InputError):  # a page without cameras is better than none
         cameras = read_cameras(folder)
-    scores = _scores(report["test"])
+    scores = _scores(views)
     if gaussians is None:
         with suppress(SfumatoError):
             gaussians = formats.read(folder / "splat.ply")
@@ -102,9 +105,9 @@ def _read(folder: Path, gaussians: Gaussians | None) -> Run:
     )
 
 
-def _scores(test: Mapping[str, Any]) -> list[Score]:
+def _scores(views: Sequence[Mapping[str, Any]]) -> list[Score]:
     """Every held-out photo's, worst PSNR first; those without a number last."""
-    scores = [Score(str(view["name"]), *(view.get(k) for k in Score.KEYS)) for view in test.get("views") or []]
+    scores = [Score(str(view["name"]), *(number_of(view.get(k)) for k in Score.KEYS)) for view in views]
     return sorted(scores, key=lambda score: math.inf if score.psnr is None else score.psnr)
 
 
@@ -129,10 +132,10 @@ def _log(path: Path) -> list[dict[str, Any]]:
     lines = []
     with suppress(OSError):
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            with suppress(ValueError, TypeError):
+            with suppress(ValueError, RecursionError):
                 entry = json.loads(line)
-                entry["step"] += 0
-                lines.append(entry)
+                if isinstance(entry, dict) and number_of(entry.get("step")) is not None:
+                    lines.append(entry)
     return lines
 
 

@@ -7,7 +7,7 @@ import torch
 
 from sfumato.render.colormap import colorize
 from sfumato.view.bundle import policy, script_html, style_html
-from sfumato.view.report_run import Run, curve_of
+from sfumato.view.report_run import Run, curve_of, number_of
 from sfumato.view.report_scene import scene_of
 from sfumato.view.report_sections import sections_of
 
@@ -56,11 +56,11 @@ def _data(run: Run) -> dict[str, object]:
     return {
         "steps": [entry["step"] for entry in run.log],
         "log": {key: curve_of(run, key) for key in ("psnr", "loss", "gaussians")},
-        "psnr": run.report["test"].get("psnr"),
+        "psnr": number_of(run.report["test"].get("psnr")),
         "colors": colorize(torch.linspace(0, 1, COLORS)).tolist(),
         "fullError": FULL_ERROR,
     }
 
 
 def _island(value: object) -> str:
-    return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
+    return json.dumps(value, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")

@@ -1,5 +1,6 @@
 """What is known of a run, for its report."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,7 +9,7 @@ from typing import Any, ClassVar
 from sfumato.core.gaussians import Gaussians
 from sfumato.view.page import PageCamera
 
-__all__ = ["Pictures", "Run", "Score", "curve_of"]
+__all__ = ["Pictures", "Run", "Score", "curve_of", "number_of"]
 
 SMOOTH = 0.02  # of the lines of a log, on each side, that a curve's point is the mean of
 
@@ -63,9 +64,14 @@ class Run:
         return found if isinstance(found, Mapping) else {}
 
 
+def number_of(value: object) -> float | None:
+    """A finite number as it is; None for anything else: JSON of other programs knows NaN, and a page's does not."""
+    return value if isinstance(value, int | float) and math.isfinite(value) else None
+
+
 def curve_of(run: Run, key: str) -> list[float | None]:
     """A number of the log line by line; what belongs to single photos is smoothed."""
-    values = [value if isinstance(value := entry.get(key), int | float) else None for entry in run.log]
+    values = [number_of(entry.get(key)) for entry in run.log]
     return values if key == "gaussians" else _smoothed(values)
 
 

@@ -1,7 +1,7 @@
 """What is known of a run to the sections of its report, as HTML that is complete before any script runs."""
 
 from sfumato.view.histogram import Histogram, draw, histogram, log_histogram
-from sfumato.view.report_run import Pictures, Run, Score, curve_of
+from sfumato.view.report_run import Pictures, Run, Score, curve_of, number_of
 from sfumato.view.report_settings import protocol_of, settings_of
 from sfumato.view.report_words import duration, said_count, said_number, said_percent, section, text
 
@@ -135,7 +135,7 @@ def _table(run: Run) -> str:
         shown = f'<a href="#photo-{places[score.name]}">{name}</a>' if score.name in places else name
         rows.append(f'<tr><th scope="row">{shown}</th>{"".join(_cell(score, key, n) for key, _, n in columns)}</tr>')
     test = run.report["test"]
-    mean = Score("", *(test.get(key) for key in Score.KEYS))
+    mean = Score("", *(number_of(test.get(key)) for key in Score.KEYS))
     means = "".join(_cell(mean, key, digits) for key, _, digits in columns)
     return section(
         "scores",

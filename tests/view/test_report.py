@@ -244,10 +244,34 @@ def test_what_is_damaged_is_left_out(tmp_path: Path, seed: int) -> None:
     assert page.all("figure") == []
 
 
+def test_a_log_of_another_program(tmp_path: Path, seed: int) -> None:
+    """Lines that are no steps are left out; what is no number would end the page's script before it begins."""
+    folder = toy_run(tmp_path, THREE)
+    with (folder / "log.jsonl").open("a", encoding="utf-8") as log:
+        log.write('{"note": 1}\nnull\n[1]\n{"step": "x"}\n{"step": 61, "loss": NaN, "psnr": Infinity}\n')
+    found = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    found["test"]["psnr"] = math.inf
+    (folder / "report.json").write_text(json.dumps(found), encoding="utf-8")
+
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is no JSON")
+
+    data = json.loads(written(folder).islands["data"], parse_constant=refuse)
+    assert data["steps"] == [*range(1, 62)]
+    assert data["log"]["loss"][-1] is None
+    assert data["psnr"] is None
+
+
 def test_no_report_no_page(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"holds no report: report\.json is not there"):
         report.write(tmp_path)
-    for text in ("{", "[]", '{"test": 3, "train": {}}'):
+    views = ('{"a": 1}', "[1]", '[{"psnr": 20}]')  # no list, no objects, no name
+    for text in (
+        "{",
+        "[]",
+        '{"test": 3, "train": {}}',
+        *(f'{{"test": {{"views": {v}}}, "train": {{}}}}' for v in views),
+    ):
         (tmp_path / "report.json").write_text(text, encoding="utf-8")
         with pytest.raises(InputError, match=r"report\.json"):
             report.write(tmp_path)
@@ -269,6 +293,18 @@ def test_it_works_from_disk(tmp_path: Path, seed: int, open_page: Callable[..., 
     page.get_by_role("button", name="Enlarge").first.click()
     assert page.get_by_role("button", name="Shrink").get_attribute("aria-pressed") == "true"
     assert watched.requests == [url for url in watched.requests if url.startswith((path.as_uri(), "data:", "blob:"))]
+
+
+def test_a_damaged_picture_is_not_in_the_way(tmp_path: Path, seed: int, browser_page: Watched) -> None:
+    """Errors of the others are shown all the same."""
+    folder = toy_run(tmp_path, THREE)
+    worst = next(camera.photo for camera in read_cameras(folder) if camera.name == EVIL)
+    assert worst is not None
+    (folder / worst).with_suffix(".render.jpg").write_bytes(b"no picture")
+    page = browser_page.page
+    page.goto(report.write(folder).as_uri())
+    page.get_by_text("error", exact=True).click()
+    page.locator(".wipe-right[src^='blob:']").nth(1).wait_for()
 
 
 def test_the_scene_waits_to_be_looked_at(tmp_path: Path, seed: int, browser_page: Watched) -> None:

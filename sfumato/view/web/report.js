@@ -140,7 +140,7 @@ async function showBeside(pairs, kind, data) {
   for (const pair of pairs) {
     const chosen = /** @type {HTMLInputElement | null} */ (document.querySelector('input[name="right"]:checked'));
     if (chosen?.value !== kind) return; // somebody changed their mind
-    if (kind === "error") pair.error ??= await errorOf(pair, data);
+    if (kind === "error") pair.error ??= await errorOf(pair, data).catch(() => pair.render.src); // of a damaged picture
     const src = kind === "error" ? pair.error : pair.render.src;
     updateWipe(pair.wipe, { right: { src, label: kind } });
   }
