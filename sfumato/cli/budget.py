@@ -85,9 +85,10 @@ class Budget:
 
     def too_small(self, what: str) -> InputError:
         """The sentence for a run that cannot be gone on with, since its numbers are settled."""
+        leave = "leave out --view, " if self._watched else ""
         return InputError(
-            f"going on with this run takes {what}, which do not fit into {say_bytes(self.bytes)} of memory; close "
-            "other programs, or raise --memory"
+            f"going on with this run takes {what}, which do not fit into {say_bytes(self.bytes)} of memory; {leave}"
+            "close other programs, or raise --memory"
         )
 
     @property

@@ -38,7 +38,7 @@ FEWEST_GAUSSIANS = 10_000  # fewer show little; before that, photos become small
 MOST_CONSIDERED = 100_000_000  # Gaussians; no training has more
 SMALLEST_SIDE = 64  # pixels; smaller photos show nothing
 LEFTOVER = 0.1  # of what comes and goes: memory that the allocator holds back in pieces too small for the next tensor
-VIEWER = 60_000_000  # bytes of the live page's server, and of the few held-out photos that it shows
+VIEWER = 60_000_000  # bytes of the live page's server, and of the few held-out photos that it keeps
 VIEWED, COPIED = 4 * 64, 1.25  # per Gaussian: packed, as bytes, those before, and being sent; and a copy of its numbers
 READERS, READ_COPIES = 8, 3  # threads that load photos at most, and copies of a photo that each works on
 
@@ -178,7 +178,8 @@ def predict(demand: Demand) -> Prediction:
         "tile lists": costs.pair * pairs,
     }
     if demand.watched:
-        parts["viewer"] = VIEWER + (VIEWED + round(COPIED * stored)) * N
+        showing = round(READ_COPIES * file)  # one photo at a time is made small for a page
+        parts["viewer"] = VIEWER + showing + (VIEWED + round(COPIED * stored)) * N
     moving = sum(parts[name] for name in ("gradients", "edits", "pictures", "tile lists"))
     return Prediction({**parts, "allocator": round(LEFTOVER * moving)}, pairs)
 

@@ -74,7 +74,7 @@ class Live:
         self._scene, self._backend = scene, backend
         self._settings = RenderSettings(near=scene.near, depth=False)
         self._run = secrets.token_hex(4)  # by which a page that comes back knows another training
-        self._asked = threading.Condition()
+        self._asked, self._looking = threading.Condition(), threading.Lock()
         self._paused = self._stop = False
         self.history = History()
         self.channel = Channel(self.history, self._command, patience)
@@ -96,12 +96,12 @@ class Live:
     @property
     def routes(self) -> list[BaseRoute]:
         """The socket, the held-out pictures, and the photos of all cameras at /photos/I.jpg."""
-        held, views = len(self._held), self._scene.views
+        held, views = len(self._held), len(self._scene.views)
         return [
             WebSocketRoute("/live", self.channel.connect),
             _pictures("/held/{index}/photo.jpg", held, self._held.photo),
             _pictures("/held/{index}/render.jpg", held, self._held.latest),
-            _pictures("/photos/{index}.jpg", len(views), lambda index: small_jpeg(views[index].image)),
+            _pictures("/photos/{index}.jpg", views, self._photo),
         ]
 
     @property
@@ -209,6 +209,11 @@ class Live:
             self._tell_held()
 
         self._worker.do("a held-out picture", encode, encoded)
+
+    def _photo(self, index: int) -> bytes:
+        """A camera's photo as JPEG. One at a time: its pixels may have to be decoded, beside those of training."""
+        with self._looking:
+            return small_jpeg(self._scene.views[index].image)
 
     def _prepare_held(self) -> None:
         self._held.prepare()

@@ -42,6 +42,16 @@ def test_parts_by_hand() -> None:
     assert prediction.to_report()["predicted_peak_bytes"] == prediction.total
 
 
+def test_a_page_in_the_browser_takes_memory_too() -> None:
+    """The fixed part; a photo of 3 bytes a pixel three times; per Gaussian 256 bytes, and 1.25 of its 59 numbers."""
+    assert "viewer" not in predict(DEMAND).parts
+    watched = replace(DEMAND, watched=True)
+    assert part(watched, "viewer") == 60_000_000 + 3 * 3 * 800_000 + 100_000 * (256 + 295)
+    larger = replace(watched, downscale=2.0)  # files that are twice as wide and high
+    assert part(larger, "viewer") - part(watched, "viewer") == 3 * 3 * 3 * 800_000
+    assert predict(watched).total == predict(DEMAND).total + part(watched, "viewer")
+
+
 @pytest.mark.parametrize(
     ("name", "change"),
     [

@@ -13,7 +13,9 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,7 @@ from websockets.sync.client import ClientConnection, connect
 from sfumato.core.camera import Camera
 from sfumato.core.gaussians import Gaussians
 from sfumato.core.image import to_uint8, write_image
-from sfumato.core.scene import Points, Scene, View
+from sfumato.core.scene import Picture, Points, Scene, View
 from sfumato.evaluate import psnr
 from sfumato.render.render import render
 from sfumato.train import Progressed, TrainConfig, train
@@ -319,6 +321,24 @@ def test_held_out_photos_beside_their_renders(served: Served, scene: Scene, seed
         with pytest.raises(urllib.error.HTTPError, match="404"):
             served.get(path)
     assert opened(served.get("photos/5.jpg")).shape == (24, 32, 3)
+
+
+def test_photos_are_decoded_one_at_a_time(scene: Scene) -> None:
+    """Those of 24 megapixels would else take gigabytes, beside the training's own."""
+    at_work, most = 0, 0
+
+    def decode() -> Picture:
+        nonlocal at_work, most
+        at_work += 1
+        most = max(most, at_work)
+        time.sleep(0.05)
+        at_work -= 1
+        return Picture(scene.views[0].image)
+
+    views = [replace(scene.train[0], name=str(index), photo=decode) for index in range(6)]
+    with serving(replace(scene, views=views)) as served, ThreadPoolExecutor(6) as pool:
+        assert len(list(pool.map(served.get, [f"photos/{index}.jpg" for index in range(6)]))) == 6
+    assert most == 1
 
 
 def opened(data: bytes) -> torch.Tensor:
