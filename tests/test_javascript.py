@@ -55,3 +55,15 @@ def test_names_are_unique(modules: dict[str, str]) -> None:
     """All modules become one script in an exported file."""
     names = Counter(name for text in modules.values() for name in set(TOP_LEVEL.findall(text)))
     assert [name for name, count in names.items() if count > 1] == []
+
+
+def test_page_asks_for_all_its_modules_at_once(modules: dict[str, str], repository: Path) -> None:
+    """Those that app.js needs, directly or not, or the browser learns of them only level by level."""
+    needed, left = set[str](), ["app.js"]
+    while left:
+        name = left.pop()
+        if name not in needed:
+            needed.add(name)
+            left += IMPORT.findall(modules[name])
+    html = (repository / "sfumato" / "view" / "web" / "index.html").read_text(encoding="utf-8")
+    assert sorted(re.findall(r'<link rel="modulepreload" href="([\w.]+)">', html)) == sorted(needed)

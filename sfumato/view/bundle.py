@@ -25,6 +25,7 @@ WORKER = re.compile(r"startWorker\(\"([\w.]+)\"\)")
 STYLE = re.compile(r"<link rel=\"stylesheet\" href=\"([\w.]+)\">")
 SCRIPT = re.compile(r"<script type=\"module\" src=\"([\w.]+)\"></script>")
 PAGE = re.compile(r"<script type=\"application/json\" id=\"page\">.*?</script>", re.DOTALL)
+PRELOAD = re.compile(r"^ *<link rel=\"modulepreload\" href=\"[\w.]+\">\n", re.MULTILINE)
 TITLE = re.compile(r"<title>.*?</title>", re.DOTALL)
 
 
@@ -66,13 +67,13 @@ def page_html(page: Page, blocks: Iterable[str] = (), template: str = "index.htm
     The page's title becomes the document's, too. blocks: text that stands before the scripts, such as the scene's data.
     """
     text = _read(template)
-    found = SCRIPT.search(text)
-    if found is None or not PAGE.search(text):
-        raise InputError(f"{WEB / template} must have one <script type=module> and one <script id=page>")
-    entry = found.group(1)
+    entries = SCRIPT.findall(text)
+    if not entries or not PAGE.search(text):
+        raise InputError(f"{WEB / template} must have <script type=module> and one <script id=page>")
+    entry = entries[-1]  # it imports those that a server's page starts before it
     head = f'<meta charset="utf-8">\n    <meta http-equiv="Content-Security-Policy" content="{policy(entry)}">'
     title = f"<title>{html.escape(page.title or 'sfumato')}</title>"
-    text = text.replace(found.group(), "", 1).replace('<meta charset="utf-8">', head, 1)
+    text = PRELOAD.sub("", SCRIPT.sub("", text)).replace('<meta charset="utf-8">', head, 1)
     text = TITLE.sub(lambda _: title, text, count=1)
     text = STYLE.sub(lambda link: style_html(link.group(1)), text)
     text = PAGE.sub(lambda _: f'<script type="application/json" id="page">{embeddable(page)}</script>', text, count=1)

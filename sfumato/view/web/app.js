@@ -1,5 +1,6 @@
-/** The page: reads what it is to show, makes the viewer, and hands it to tests and to pages around it. */
+/** The page: makes the viewer of what it is to show, and hands it to tests and to pages around it. */
 
+import { early } from "./early.js";
 import { element } from "./elements.js";
 import { GraphicsError } from "./graphics.js";
 import { startLive } from "./live.js";
@@ -9,19 +10,6 @@ import { Viewer } from "./viewer.js";
 /** @typedef {import("./viewer.js").Page} Page */
 
 /**
- * What the page holds as JSON, or, on a plain file server, the file named by ?file=.
- * @returns {Page}
- */
-function readPage() {
-  const page = /** @type {Page} */ (JSON.parse(document.getElementById("page")?.textContent || "{}"));
-  const file = new URLSearchParams(location.search).get("file");
-  if (!file || page.splat) return page;
-  const url = new URL(file, document.baseURI);
-  if (url.origin !== location.origin) return page; // a link must not make this page fetch from elsewhere
-  return { ...page, splat: { url: url.href, name: decodeURIComponent(url.pathname.split("/").pop() ?? file) } };
-}
-
-/**
  * A viewer in an element; null where this browser cannot draw, which the page then says.
  * @param {HTMLElement} root
  * @param {Page} page
@@ -29,9 +17,10 @@ function readPage() {
  */
 export function createViewer(root, page) {
   try {
-    return new Viewer(root, page);
+    return new Viewer(root, page, early.loader);
   } catch (error) {
     if (!(error instanceof GraphicsError)) throw error;
+    early.loader.cancel();
     const messages = new Messages(() => {});
     root.replaceChildren(element("main", {}), ...messages.elements);
     messages.fail(error.message, { title: "No picture", open: false, stay: true });
@@ -40,7 +29,7 @@ export function createViewer(root, page) {
 }
 
 function startPage() {
-  const page = readPage();
+  const { page } = early;
   const viewer = createViewer(/** @type {HTMLElement} */ (document.getElementById("viewer")), page);
   const handle = {
     viewer,

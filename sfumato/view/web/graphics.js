@@ -22,7 +22,7 @@ export function openContext(canvas) {
   return gl;
 }
 
-/** A linked pair of shaders and the places of its uniforms. */
+/** A linked pair of shaders and the places of its uniforms. Whether the driver took them is asked at the first use: until then it compiles beside us. */
 export class Program {
   /** @param {WebGL2RenderingContext} gl @param {string} vertex @param {string} fragment GLSL without its version */
   constructor(gl, vertex, fragment) {
@@ -36,17 +36,25 @@ export class Program {
       gl.deleteShader(shader);
     }
     gl.linkProgram(this.program);
-    if (!gl.getProgramParameter(this.program, gl.LINK_STATUS) && !gl.isContextLost()) {
-      const log = (gl.getAttachedShaders(this.program) ?? []).map((shader) => gl.getShaderInfoLog(shader)).join(" ");
-      throw new GraphicsError(`This graphics driver refuses a shader: ${log || gl.getProgramInfoLog(this.program)}`);
-    }
+    this.taken = false; // by the driver, as far as we know
     /** @type {Map<string, WebGLUniformLocation | null>} */
     this.places = new Map();
   }
 
+  /** Make it what draws. Throws GraphicsError when the driver refuses it. */
   use() {
+    if (!this.taken) this.#check();
     this.gl.useProgram(this.program);
     return this;
+  }
+
+  #check() {
+    const { gl } = this;
+    if (!gl.getProgramParameter(this.program, gl.LINK_STATUS) && !gl.isContextLost()) {
+      const log = (gl.getAttachedShaders(this.program) ?? []).map((shader) => gl.getShaderInfoLog(shader)).join(" ");
+      throw new GraphicsError(`This graphics driver refuses a shader: ${log || gl.getProgramInfoLog(this.program)}`);
+    }
+    this.taken = true;
   }
 
   /** Set a float or a vector of up to four; names that the shader does not use are ignored. @param {string} name @param {...number} values */

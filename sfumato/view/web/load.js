@@ -26,30 +26,56 @@ export class Loader {
   constructor() {
     /** @type {Worker | null} */
     this.worker = null;
+    /** @type {Source | null} what is being read */
+    this.source = null;
+    /** @type {LoadHandlers | null} */
+    this.handlers = null;
+    /** @type {LoadMessage[]} what came before it was opened */
+    this.early = [];
+  }
+
+  /** Begin to read a source that will be opened; what was being read before is cancelled. @param {Source} source */
+  prepare(source) {
+    this.start(source, null);
   }
 
   /** Read a source; what was being read before is cancelled. @param {Source} source @param {LoadHandlers} handlers */
   open(source, handlers) {
+    const limit = handlers.limit ?? Infinity;
+    if (source === this.source && !this.handlers) this.worker?.postMessage({ limit });
+    else this.start(source, limit);
+    const { worker, early } = this;
+    this.handlers = handlers;
+    this.early = [];
+    for (const message of early) this.heard(worker, message);
+  }
+
+  /** @param {Source} source @param {number | null} limit null: told later */
+  start(source, limit) {
     this.cancel();
     const name = sourceName(source);
     const worker = startWorker("load_worker.js");
     this.worker = worker;
-    worker.onmessage = ({ data }) => this.heard(worker, data, handlers);
+    this.source = source;
+    worker.onmessage = ({ data }) => this.heard(worker, data);
     worker.onerror = (event) => {
-      this.heard(worker, { type: "fail", sentence: `${name} could not be read: ${event.message ?? "no worker"}.` }, handlers);
+      this.heard(worker, { type: "fail", sentence: `${name} could not be read: ${event.message ?? "no worker"}.` });
     };
-    worker.postMessage({ source: workerSource(source), name, limit: handlers.limit ?? Infinity });
+    worker.postMessage({ source: workerSource(source), name, limit });
   }
 
   /** Stop reading; none of the handlers is called any more. */
   cancel() {
     this.worker?.terminate();
-    this.worker = null;
+    this.worker = this.source = this.handlers = null;
+    this.early = [];
   }
 
-  /** @param {Worker} worker @param {LoadMessage} message @param {LoadHandlers} handlers */
-  heard(worker, message, handlers) {
+  /** @param {Worker | null} worker @param {LoadMessage} message */
+  heard(worker, message) {
+    const { handlers } = this;
     if (worker !== this.worker) return;
+    if (!handlers) return void this.early.push(message);
     if (message.type === "done" || message.type === "fail") this.cancel();
     if (message.type === "begin") handlers.onbegin?.(message);
     else if (message.type === "rows") handlers.onrows?.(message.rows);

@@ -18,13 +18,21 @@ import { isWire, readWire } from "./wire.js";
  */
 
 const LOAD_PIECE = 1 << 22; // bytes given to a reader at a time
+const LOAD_SMALL = 12 << 21; // bytes; every graphics card holds 2 million Gaussians, and in no format are they smaller
 const OTHER_FORMATS = /\.(spz|splat|ksplat|sog|glb|gltf|usdz?|rad)$/i;
 
 if (typeof importScripts === "function") {
-  self.addEventListener("message", ({ data }) => void loadAll(data.source, data.name, data.limit));
+  /** @type {(limit: number) => void} */
+  let tellLimit = () => {};
+  /** @type {Promise<number>} */
+  const told = new Promise((resolve) => (tellLimit = resolve));
+  self.addEventListener("message", ({ data: { source, name, limit } }) => {
+    if (source) void loadAll(source, name, limit ?? told);
+    else tellLimit(limit);
+  });
 }
 
-/** @param {WorkerSource} source @param {string} name @param {number} limit */
+/** @param {WorkerSource} source @param {string} name @param {number | Promise<number>} limit */
 async function loadAll(source, name, limit) {
   try {
     await new SplatLoad(source, name, limit, tellLoad).run();
@@ -42,13 +50,16 @@ function tellLoad(message, transfer = []) {
 /** One reading of one source; a second pass when there are more Gaussians than may be shown. */
 export class SplatLoad {
   /**
-   * @param {WorkerSource} source @param {string} name @param {number} limit
+   * @param {WorkerSource} source @param {string} name
+   * @param {number | Promise<number>} limit most Gaussians that can be shown; a promise, where the page is not ready
+   *   to say, is waited for only if it matters
    * @param {(message: LoadMessage, transfer?: ArrayBuffer[]) => void} tell
    */
   constructor(source, name, limit, tell) {
     this.source = source;
     this.name = name;
-    this.limit = limit;
+    this.told = limit;
+    this.limit = typeof limit === "number" ? limit : Infinity;
     this.tell = tell;
     this.count = 0; // handed on
     this.passes = 1;
@@ -107,6 +118,7 @@ export class SplatLoad {
   /** Read the source once. @param {(count: number, degree: number) => Batcher} begin */
   async pass(begin) {
     const { stream, size } = await openSource(this.source, this.name);
+    if (!(size < LOAD_SMALL)) this.limit = await this.told;
     const started = (/** @type {number} */ count, /** @type {number} */ degree) => (this.batcher = begin(count, degree));
     const input = stream.getReader();
     /** @type {SplatReader | null} */

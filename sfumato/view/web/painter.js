@@ -3,7 +3,7 @@
 import { positionOf } from "./camera.js";
 import { Program } from "./graphics.js";
 import { ROW } from "./pack.js";
-import { MARK_FRAGMENT, QUADS, SPLAT_VERTEX, WHOLE_TARGET, projectShader, splatFragment } from "./shaders.js";
+import { COMPOSE_FRAGMENT, MARK_FRAGMENT, QUADS, SPLAT_VERTEX, WHOLE_TARGET, projectShader, splatFragment } from "./shaders.js";
 import { CENTER_FRAGMENT, CENTER_VERTEX, ELLIPSOID_FRAGMENT, ELLIPSOID_VERTEX } from "./solid.js";
 import { SPLAT_ROWS, SplatBuffer } from "./targets.js";
 
@@ -37,7 +37,7 @@ export class Painter {
     this.gl = gl;
     /** @type {Map<string, Program>} */
     this.programs = new Map();
-    this.splats = new SplatBuffer(gl);
+    this.splats = new SplatBuffer(gl, 1);
     this.tuning = { marks: true, first: FIRST_RANGE }; // tests and benchmarks change it
     this.quads = gl.createVertexArray();
     gl.bindVertexArray(this.quads);
@@ -46,11 +46,21 @@ export class Painter {
     this.nothing = gl.createVertexArray();
   }
 
-  /** A program, compiled when it is first asked for. @param {string} name @param {() => [string, string]} texts vertex, fragment */
-  program(name, texts) {
+  /** Compile, beside what else is done, the programs that a first picture needs. @param {...string} names */
+  prepare(...names) {
+    for (const name of names) this.#made(name);
+  }
+
+  /** A program, in use; compiled when it was not asked for before. @param {string} name */
+  program(name) {
+    return this.#made(name).use();
+  }
+
+  /** @param {string} name */
+  #made(name) {
     let program = this.programs.get(name);
-    if (!program) this.programs.set(name, (program = new Program(this.gl, ...texts())));
-    return program.use();
+    if (!program) this.programs.set(name, (program = new Program(this.gl, ...textsOf(name))));
+    return program;
   }
 
   /** Fill the bound framebuffer by the program in use. @param {number} width @param {number} height */
@@ -73,10 +83,19 @@ export class Painter {
       gl.clearBufferfv(gl.COLOR, 0, [0, 0, 0, 1]);
       gl.clearBufferfv(gl.DEPTH, 0, [0]);
     }
+    if (cloud) this.#makeRoom(cloud);
     if (cloud && kind === "soft") this.#soft(cloud, camera, look, target, depths);
     else if (cloud) this.#solid(kind, cloud, camera, look, target);
     gl.disable(gl.BLEND);
     gl.disable(gl.DEPTH_TEST);
+  }
+
+  /** For the splats of one go. @param {Cloud} cloud */
+  #makeRoom(cloud) {
+    const rows = Math.min(cloud.rows, SPLAT_ROWS);
+    if (this.splats.rows >= rows) return;
+    this.splats.delete();
+    this.splats = new SplatBuffer(this.gl, rows);
   }
 
   /** @param {Cloud} cloud @param {Camera} camera @param {Look} look @param {Target} target @param {Target | null} depths */
@@ -107,7 +126,7 @@ export class Painter {
 
   /** @param {Cloud} cloud @param {Camera} camera @param {Look} look @param {number} first @param {number} count */
   #ellipsoids(cloud, camera, look, first, count) {
-    const program = this.program("ellipsoids", () => [ELLIPSOID_VERTEX, ELLIPSOID_FRAGMENT]);
+    const program = this.program("ellipsoids");
     this.#bind(program, cloud, camera, look);
     program.texture("paints", 7, this.splats.paints).int("first", first).int("visible", first + count);
     program.float("deviations", look.deviations).float("light", ...LIGHT);
@@ -117,7 +136,7 @@ export class Painter {
   /** @param {Look} look @param {Camera} camera @param {number} count */
   #centers(look, camera, count) {
     const { gl } = this;
-    const program = this.program("centers", () => [CENTER_VERTEX, CENTER_FRAGMENT]);
+    const program = this.program("centers");
     program.texture("shapes", 0, this.splats.shapes).texture("paints", 1, this.splats.paints);
     program.float("size", camera.width, camera.height).float("near", look.near).float("pointSize", look.pointSize);
     gl.bindVertexArray(this.nothing);
@@ -131,7 +150,7 @@ export class Painter {
    */
   #project(cloud, camera, look, first, count, everything) {
     const { gl } = this;
-    const program = this.program(`project${cloud.degree}`, () => [WHOLE_TARGET, projectShader(cloud.degree)]);
+    const program = this.program(`project ${cloud.degree}`);
     this.#bind(program, cloud, camera, look);
     program.float("eye", ...positionOf(camera)).int("first", first).int("visible", first + count).int("shown", look.degree);
     program.int("antialiased", +look.antialiased).int("everything", +everything);
@@ -154,7 +173,7 @@ export class Painter {
   /** Front to back: the target's alpha is what still shines through. @param {"color" | "depth"} what @param {Target} target @param {Camera} camera @param {number} count */
   #blend(what, target, camera, count) {
     const { gl } = this;
-    const program = this.program(`blend ${what}`, () => [SPLAT_VERTEX, splatFragment(what)]);
+    const program = this.program(`blend ${what}`);
     program.texture("shapes", 0, this.splats.shapes).texture("paints", 1, this.splats.paints);
     program.float("size", camera.width, camera.height);
     gl.bindFramebuffer(gl.FRAMEBUFFER, target.framebuffer);
@@ -170,7 +189,7 @@ export class Painter {
   /** Give finished pixels a depth that nothing passes, so that later ranges cost them nothing. @param {Target} target */
   #mark(target) {
     const { gl } = this;
-    const program = this.program("mark", () => [WHOLE_TARGET, MARK_FRAGMENT]);
+    const program = this.program("mark");
     program.texture("picture", 0, target.picture).float("finished", FINISHED).float("level", 1);
     gl.disable(gl.BLEND);
     gl.bindFramebuffer(gl.FRAMEBUFFER, target.marks);
@@ -184,6 +203,17 @@ export class Painter {
     gl.bindVertexArray(this.quads);
     gl.drawElementsInstanced(gl.TRIANGLES, 6 * QUADS, gl.UNSIGNED_SHORT, 0, Math.ceil(count / QUADS));
   }
+}
+
+/** Vertex and fragment shader of a program. @param {string} name @returns {[string, string]} */
+function textsOf(name) {
+  if (name === "ellipsoids") return [ELLIPSOID_VERTEX, ELLIPSOID_FRAGMENT];
+  if (name === "centers") return [CENTER_VERTEX, CENTER_FRAGMENT];
+  if (name === "blend color") return [SPLAT_VERTEX, splatFragment("color")];
+  if (name === "blend depth") return [SPLAT_VERTEX, splatFragment("depth")];
+  if (name === "mark") return [WHOLE_TARGET, MARK_FRAGMENT];
+  if (name === "compose") return [WHOLE_TARGET, COMPOSE_FRAGMENT];
+  return [WHOLE_TARGET, projectShader(Number(name.replace("project ", "")))];
 }
 
 /** Two triangles a quad. */

@@ -5,7 +5,6 @@ import { GraphicsError, makeFramebuffer, makeTexture, openContext, pictureFormat
 import { LineDrawer } from "./lines.js";
 import { ROW } from "./pack.js";
 import { Painter } from "./painter.js";
-import { COMPOSE_FRAGMENT, WHOLE_TARGET } from "./shaders.js";
 import { Sorter } from "./sorter.js";
 import { boundsOf, surfaceUnder } from "./survey.js";
 import { Target } from "./targets.js";
@@ -18,6 +17,7 @@ import { Target } from "./targets.js";
 
 const MOST_BYTES = 1 << 29; // of Gaussians, on a graphics card that says nothing about its memory
 const MOST_BYTES_SMALL = 1 << 28; // on a phone
+const SURE_BYTES = 1 << 26; // that every graphics card has room for
 const COARSE = 4; // pixels, side of what knows one depth for lines
 const SORT_MARGIN = 0.1; // of the picture's size: what turns into view before the next order comes
 
@@ -62,9 +62,10 @@ export class Renderer {
     /** @type {Kind} of the last draw */
     this.kind = "soft";
     this.share = 1; // of the new look in a crossfade
+    this.painter = new Painter(this.gl);
+    this.painter.prepare("blend color", "compose", "mark");
     this.sorter = new Sorter((reply) => this.#receive(reply));
     this.format = pictureFormat(this.gl);
-    this.painter = new Painter(this.gl);
     this.target = new Target(this.gl, canvas.width, canvas.height, this.format);
     /** @type {Target | null} of the look that fades out */
     this.second = null;
@@ -96,7 +97,9 @@ export class Renderer {
   begin(count, degree) {
     this.#discardNext();
     this.next = new Cloud(this.gl, ++this.clouds, count, degree);
-    if (this.gl.getError() === this.gl.OUT_OF_MEMORY) {
+    this.painter.prepare(`project ${degree}`);
+    // asking waits for all that the graphics card has to do
+    if (this.next.bytes > SURE_BYTES && this.gl.getError() === this.gl.OUT_OF_MEMORY) {
       this.#discardNext();
       throw new GraphicsError(`The graphics card has no room for ${count.toLocaleString("en")} Gaussians.`);
     }
@@ -111,8 +114,9 @@ export class Renderer {
     if (more > cloud.free) throw new Error(`add: ${cloud.free} rows are left of those that begin asked for; got ${more}`);
     cloud.add(rows);
     this.sorter.append(cloud.id, rows);
-    if (this.camera) this.#follow(this.camera);
-    else this.#tell();
+    if (this.camera) return this.#follow(this.camera);
+    this.changed = true; // from where it is seen comes with the first draw
+    this.#tell();
   }
 
   /** A whole new cloud. @param {PackedRows} rows */
@@ -137,6 +141,7 @@ export class Renderer {
     this.#resize(camera.width, camera.height);
     this.#follow(camera);
     this.changed = false;
+    if (!this.cloud && this.next?.filled) return; // the first picture comes with the first order
     const share = this.#fade();
     const depths = this.#depthTarget();
     this.painter.paint(this.look.kind, this.cloud, camera, this.look, this.target, depths);
@@ -252,7 +257,7 @@ export class Renderer {
   /** @param {WebGLFramebuffer | null} framebuffer */
   #compose(framebuffer) {
     const { gl, target, look } = this;
-    const program = this.painter.program("compose", () => [WHOLE_TARGET, COMPOSE_FRAGMENT]);
+    const program = this.painter.program("compose");
     const share = this.second && this.fading ? this.share : 1;
     program.texture("picture", 0, target.picture).texture("before", 1, share < 1 && this.second ? this.second.picture : target.picture);
     program.float("share", share).float("gain", 2 ** look.exposure).float("level", 0);

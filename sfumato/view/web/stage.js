@@ -16,6 +16,7 @@ const SLOW = 60; // ms a frame: slower than this while moving, and the picture i
 const QUICK = 12; // ms a frame: so quick that four times the pixels are not slow
 const REST = 160; // ms without a change until the picture is drawn in full
 const HELD_REST = 600; // ms, while a finger or button is down: it will move on
+const BETWEEN = 300; // ms between pictures of a scene that comes in parts, as long as nobody moves
 const MOST = 2; // drawn pixels per CSS pixel, at most: beyond that nobody sees a difference, and a phone gets hot
 const FLIGHT = 600; // ms
 
@@ -54,7 +55,9 @@ export class Stage {
     this.held = false; // a finger or button is down
     this.broken = false; // the graphics driver refused
     this.blank = true; // there is nothing to be drawn yet
+    this.first = true; // what is drawn next is the first of it
     this.settling = 0; // who draws the picture in full, in their own time
+    this.coming = false; // more of the scene is on its way
     /** Told why, in a sentence. @type {(sentence: string) => void} */
     this.onfail = () => {};
     this.shrink = 1;
@@ -65,10 +68,11 @@ export class Stage {
     this.last = 0;
     this.askedAt = 0; // for the frame that is waited for
     this.drawMs = 0; // of the last drawing
+    this.drawnAt = -Infinity;
     /** @type {number[]} */
     this.times = [];
     this.timer = 0;
-    painter.onstale = () => this.request();
+    painter.onstale = () => this.answer();
     this.watch = new ResizeObserver(() => this.fit());
     this.watch.observe(room);
     this.fit();
@@ -182,20 +186,32 @@ export class Stage {
     this.adapt(resting || !this.touched || this.fixed ? 0 : now - this.askedAt + this.drawMs);
     this.drawMs = 0;
     const scale = this.fixed ?? (resting || !this.adaptive ? 1 : this.shrink);
-    if (this.changed || this.painter.stale || scale !== this.drawn) this.draw(scale);
-    if (moving || (this.painter.stale && !this.broken)) this.request();
+    const fresher = !this.settling && (this.painter.stale || scale !== this.drawn);
+    const wanted = !this.blank && (this.changed || fresher);
+    const soon = this.coming && !this.touched && now - this.drawnAt < BETWEEN;
+    if (wanted && soon) setTimeout(() => this.request(), BETWEEN);
+    else if (wanted) this.draw(scale);
+    if (moving || (wanted && !soon && fresher && !this.broken)) this.request();
     this.restLater();
   }
 
   /** There is something to be drawn. */
   begin() {
     this.blank = false;
+    this.draw(1); // asks for an order
+  }
+
+  /** The painter has something new: the first of all is not to wait for the browser's next frame. */
+  answer() {
+    if (this.blank || this.settling || !this.first || !this.painter.stale) return this.request();
+    this.first = false;
     this.draw(1);
   }
 
   /** @param {number} scale */
   draw(scale) {
     const start = performance.now();
+    this.drawnAt = start;
     this.changed = false;
     this.drawn = scale;
     if (!this.painter.lost && !this.broken) this.paint(this.camera(scale));
@@ -262,12 +278,16 @@ export class Stage {
     this.changed = false;
     this.drawn = 1;
     const { changedAt } = this;
+    this.first = false;
+    this.settling++;
     try {
       if (!this.broken) await this.painter.settle(this.camera());
     } catch (error) {
       this.refuse(error);
     }
+    this.settling--;
     if (this.changedAt !== changedAt) this.touch(); // meanwhile: this picture is an old one
+    else if (this.painter.stale) this.request();
     this.restLater();
   }
 }

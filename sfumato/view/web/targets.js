@@ -25,12 +25,19 @@ export class Target {
   }
 }
 
-/** Splats on their way from projection to blending. */
+/** Splats on their way from projection to blending: as many rows as a cloud has, SPLAT_ROWS at most. */
 export class SplatBuffer {
-  /** @param {WebGL2RenderingContext} gl */
-  constructor(gl) {
-    this.shapes = makeTexture(gl, gl.RGBA32UI, ROW, SPLAT_ROWS);
-    this.paints = makeTexture(gl, gl.RGBA32UI, ROW, SPLAT_ROWS);
+  /** @param {WebGL2RenderingContext} gl @param {number} rows */
+  constructor(gl, rows) {
+    this.gl = gl;
+    this.rows = rows;
+    this.shapes = makeTexture(gl, gl.RGBA32UI, ROW, rows);
+    this.paints = makeTexture(gl, gl.RGBA32UI, ROW, rows);
     this.framebuffer = makeFramebuffer(gl, [this.shapes, this.paints], null);
+  }
+
+  delete() {
+    for (const texture of [this.shapes, this.paints]) this.gl.deleteTexture(texture);
+    this.gl.deleteFramebuffer(this.framebuffer);
   }
 }

@@ -5,7 +5,6 @@ import { element } from "./elements.js";
 import { Gallery } from "./gallery.js";
 import { createHelp } from "./help.js";
 import { listenKeys } from "./keys.js";
-import { Loader } from "./load.js";
 import { Messages } from "./messages.js";
 import { framed, poseOf, upOf } from "./motion.js";
 import { Numbers } from "./numbers.js";
@@ -17,6 +16,7 @@ import { Stage, calm } from "./stage.js";
 
 /** @typedef {import("./camera.js").Camera} Camera */
 /** @typedef {import("./gallery.js").PageCamera} PageCamera */
+/** @typedef {import("./load.js").Loader} Loader */
 /** @typedef {import("./load.js").Source} Source */
 /** @typedef {import("./motion.js").Bounds} Bounds */
 /** @typedef {import("./motion.js").Pose} Pose */
@@ -37,11 +37,13 @@ export class Viewer {
   /**
    * @param {HTMLElement} root empty; the viewer fills it
    * @param {Page} page
+   * @param {Loader} loader may have begun to read what the page names
    * @throws {Error} GraphicsError, a sentence, where there is no WebGL2
    */
-  constructor(root, page) {
+  constructor(root, page, loader) {
     this.root = root;
     this.page = page;
+    this.loader = loader;
     this.up = upOf(page.up, page.cameras ?? []);
     this.usual = settingsOf(page);
     this.settings = { ...this.usual };
@@ -58,8 +60,8 @@ export class Viewer {
     const canvas = element("canvas", { class: "scene empty", tabindex: 0, role: "application", "aria-roledescription": "3D view" });
     const room = element("main", { class: "stage" }, element("div", { class: "picture" }, canvas, element("div", { class: "ring" })));
     root.append(room);
+    [canvas.width, canvas.height] = [room.clientWidth || 1, room.clientHeight || 1]; // or the first picture waits for another size
     this.renderer = new Renderer(canvas);
-    this.loader = new Loader();
     this.stage = new Stage(canvas, room, this.renderer, this.firstPose([4, 3]));
     this.messages = new Messages(() => this.choose());
     this.controls = new Controls(this.stage, this.up, this.listener(canvas));
@@ -165,6 +167,7 @@ export class Viewer {
     messages.dismiss();
     messages.invite(false);
     messages.load(0);
+    this.stage.coming = true;
     this.loader.open(source, {
       limit: renderer.limit,
       onbegin: ({ degree, shown, name }) => {
@@ -175,8 +178,8 @@ export class Viewer {
       },
       onrows: (rows) => {
         renderer.add(rows);
-        this.reveal();
         this.frameAgain(250);
+        this.reveal();
       },
       onprogress: (share) => messages.load(share),
       ondone: ({ count, note }) => void this.loaded(count, note),
@@ -190,6 +193,7 @@ export class Viewer {
    * @param {string} note
    */
   async loaded(count, note) {
+    this.stage.coming = false;
     this.frameAgain();
     await this.settle();
     if (!this.stage.touched) this.controls.repivot();
@@ -200,6 +204,7 @@ export class Viewer {
 
   /** Not all came: what did stays. @param {string} sentence */
   unloaded(sentence) {
+    this.stage.coming = false;
     if (this.filled) this.frameAgain();
     else this.panel.setIdle(true);
     this.messages.invite(!this.filled);
@@ -244,6 +249,7 @@ export class Viewer {
     this.messages.invite(false);
     this.panel.setIdle(false);
     this.stage.canvas.classList.remove("empty");
+    this.stage.begin();
   }
 
   /**
@@ -255,8 +261,8 @@ export class Viewer {
     const first = !this.filled;
     this.renderer.replace(rows);
     this.panel.setDegree(Math.min(3, rows.degree));
-    this.reveal();
     this.frameAgain(first ? 0 : 2000);
+    this.reveal();
     this.stage.touch();
     if (!first) return;
     this.setStatus("");
