@@ -436,6 +436,7 @@ def test_files_are_dropped(shown: Callable[..., Watched], splat: bytes, large: b
         page.get_by_role("button", name="Open another file").click()
     chooser.value.set_files({"name": "wall.ply", "mimeType": "application/octet-stream", "buffer": splat})
     page.wait_for_function("window.sfumato.renderer.statistics.gaussians === 576")
+    assert page.evaluate(f"document.activeElement === document.querySelector('{CANVAS}')"), "its button is gone"
     page.get_by_role("heading", name="wall.ply").wait_for()
     assert alert.count() == 0
     drop(page, **{"notes.txt": b"x", "second.ply": splat, "third.ply": splat})
@@ -451,6 +452,70 @@ def test_files_are_dropped(shown: Callable[..., Watched], splat: bytes, large: b
     page.keyboard.press("Escape")
     assert alert.count() == 0
     assert page.locator(CANVAS).is_visible()
+
+
+def test_a_file_that_shows_nothing_takes_nothing_away(shown: Callable[..., Watched], tmp_path: Path) -> None:
+    """The scene, its name, its cameras and a training that goes on stay as they were."""
+    page = shown(with_cameras()).page
+    gaussians = wall(4)
+    ply.write(tmp_path / "nan.ply", replace(gaussians, means=gaussians.means * math.nan))
+    for name, data in {"letter.txt": b"Dear reader,\n" * 20, "nan.ply": (tmp_path / "nan.ply").read_bytes()}.items():
+        drop(page, **{name: data})
+        page.get_by_role("alert").get_by_text(name).wait_for()
+        page.keyboard.press("Escape")
+        assert page.get_by_role("heading", name="wall").is_visible()
+        assert page.get_by_text("5 cameras").is_visible()
+        assert page.evaluate(f"[{VIEWER}.local, {VIEWER}.renderer.cloud?.count]") == [False, 576]
+
+
+def test_a_graphics_card_without_room(shown: Callable[..., Watched], splat: bytes, large: bytes) -> None:
+    """Fewer Gaussians are tried, the most important; where none fit, that is said."""
+    page = shown().page
+    page.evaluate("""async () => {
+      const { GraphicsError } = await import("./graphics.js");
+      const { renderer } = window.sfumato;
+      const begin = renderer.begin.bind(renderer);
+      window.room = 300;
+      renderer.begin = (count, degree) => {
+        if (count > window.room) throw new GraphicsError("There is no room.");
+        begin(count, degree);
+      };
+    }""")
+    drop(page, **{"second.ply": splat})
+    page.get_by_role("status").get_by_text("This device can show 288 of the 576 Gaussians").wait_for()
+    page.evaluate("window.room = 0")
+    drop(page, **{"large.ply": large})
+    page.get_by_role("alert").get_by_text("There is no room.").wait_for()
+    page.get_by_role("button", name="Dismiss").click()
+    assert page.get_by_role("heading", name="Drop a splat here").is_visible()
+    page.evaluate("window.room = 1e9")
+    drop(page, **{"second.ply": splat})
+    page.get_by_role("status").get_by_text("576 Gaussians").wait_for()
+
+
+def test_a_file_while_another_is_finished(shown: Callable[..., Watched], splat: bytes) -> None:
+    """What is said of the first comes too late; a film of the old scene ends."""
+    page = shown().page
+    page.evaluate(f"""() => {{
+      const settle = {VIEWER}.settle.bind({VIEWER});
+      window.finishing = new Promise((begun) => {{
+        {VIEWER}.settle = async () => {{
+          {VIEWER}.settle = settle;
+          begun();
+          await new Promise((resolve) => (window.finish = resolve));
+        }};
+      }});
+    }}""")
+    page.evaluate(f"{VIEWER}.share.film()")
+    drop(page, **{"second.ply": splat})
+    page.evaluate("window.finishing")
+    assert page.evaluate(f"{VIEWER}.share.turntable?.recorder.state ?? null") in (None, "inactive")
+    drop(page, **{"letter.txt": b"Dear reader,\n" * 20})
+    page.get_by_role("alert").get_by_text("letter.txt").wait_for()
+    assert status(page) == ""
+    page.evaluate("window.finish()")
+    page.wait_for_timeout(50)
+    assert status(page) == ""
 
 
 def test_a_missing_or_foreign_file(shown: Callable[..., Watched]) -> None:

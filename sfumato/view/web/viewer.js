@@ -3,6 +3,7 @@
 import { Controls } from "./controls.js";
 import { element } from "./elements.js";
 import { Gallery } from "./gallery.js";
+import { GraphicsError } from "./graphics.js";
 import { createHelp } from "./help.js";
 import { listenKeys } from "./keys.js";
 import { Messages } from "./messages.js";
@@ -27,10 +28,12 @@ import { Stage, calm } from "./stage.js";
  * @typedef {{title?: string, splat?: {url: string, name?: string, bytes?: number} | {embedded: true} | null, up?: number[] | null,
  *   background?: number[], near?: number, antialiased?: boolean, cameras?: PageCamera[], start?: Camera | null, live?: boolean}} Page
  */
+/** @typedef {{shown: number, degree: number, name: string}} Coming a scene whose first part is near */
 
 const SPLATS = /\.(ply|splat|spz|ksplat|sog|glb|gltf)$/i; // which of several dropped files is meant
 const NEAR = 0.2; // world units, as RenderSettings.near
 const FADE = 300; // ms from one look to the next
+const FEWEST = 256; // Gaussians; a graphics card without room for as many is asked no more
 
 /** For modules beside it: renderer, panel.addSection, setStatus, fail, replaceRows, setCamera, settle, ready. */
 export class Viewer {
@@ -49,6 +52,7 @@ export class Viewer {
     this.settings = { ...this.usual };
     this.local = false; // the scene is a file of this person, not the page's
     this.aside = ""; // what is to be said with the next scene
+    this.openings = 0; // scenes that were begun to be loaded
     this.filled = false; // something is there to be seen
     this.framedAt = -Infinity;
     /** Bounds of what is well seen, once something is. @type {Bounds | null} */
@@ -159,27 +163,42 @@ export class Viewer {
   }
 
   /**
-   * Load a splat and show it as it comes.
+   * Load a splat and show it as it comes; what is shown before stays until there is some of it.
    * @param {Source} source
+   * @param {() => void} [adopt] called before any of it is shown
+   * @param {number} [limit] of Gaussians
    */
-  open(source) {
+  open(source, adopt = () => {}, limit = this.renderer.limit) {
     const { renderer, messages } = this;
+    const opening = ++this.openings;
+    let asked = messages.elements.some((part) => part.contains(document.activeElement));
+    /** @type {Coming | null} */
+    let coming = null;
+    const begin = () => {
+      const scene = coming;
+      coming = null;
+      if (scene && !this.makeRoom(scene)) this.open(source, adopt, scene.shown >> 1);
+    };
     messages.dismiss();
     messages.invite(false);
     messages.load(0);
     this.stage.coming = true;
     this.loader.open(source, {
-      limit: renderer.limit,
-      onbegin: ({ degree, shown, name }) => {
-        if (this.filled) renderer.clear(); // where the next scene is, is not where this one was
-        renderer.begin(shown, degree);
-        this.panel.setDegree(Math.min(3, degree));
-        if (!this.page.title) this.setTitle(name);
+      limit,
+      onbegin: (scene) => {
+        coming = scene;
+        if (!this.filled) begin();
       },
       onrows: (rows) => {
+        adopt();
+        adopt = () => {};
+        begin();
+        if (opening !== this.openings) return; // there was no room
         renderer.add(rows);
         this.frameAgain(250);
         this.reveal();
+        if (asked) this.stage.canvas.focus({ preventScroll: true }); // the button that had the focus is gone
+        asked = false;
       },
       onprogress: (share) => messages.load(share),
       ondone: ({ count, note }) => void this.loaded(count, note),
@@ -188,14 +207,39 @@ export class Viewer {
   }
 
   /**
+   * Room for a scene in place of what is shown; false where fewer of its Gaussians may find some.
+   * @param {Coming} scene
+   */
+  makeRoom({ shown, degree, name }) {
+    try {
+      this.renderer.clear(); // where the next scene is, is not where this one was
+      this.renderer.begin(shown, degree);
+    } catch (error) {
+      if (!(error instanceof GraphicsError)) throw error;
+      this.filled = false;
+      this.stage.canvas.classList.add("empty");
+      if (shown >= 2 * FEWEST) return false;
+      this.loader.cancel();
+      this.openings++;
+      this.unloaded(error.message);
+      return true;
+    }
+    this.panel.setDegree(Math.min(3, degree));
+    if (!this.page.title) this.setTitle(name);
+    return true;
+  }
+
+  /**
    * All is there: the picture in full, and what is to be known about it.
    * @param {number} count of Gaussians
    * @param {string} note
    */
   async loaded(count, note) {
+    const { openings } = this;
     this.stage.coming = false;
     this.frameAgain();
     await this.settle();
+    if (openings !== this.openings) return; // another one is on its way
     if (!this.stage.touched) this.controls.repivot();
     this.messages.load(null);
     this.setStatus(this.aside + (note || `${count.toLocaleString("en")} ${count === 1 ? "Gaussian" : "Gaussians"}`));
@@ -219,16 +263,25 @@ export class Viewer {
   openFiles(files) {
     const file = files.find(({ name }) => SPLATS.test(name)) ?? files[0];
     if (!file) return;
+    this.open({ file }, () => this.adopt(file.name, files.length));
+  }
+
+  /**
+   * What comes is a file of this person: what the page knew of another scene does not hold for it.
+   * @param {string} name
+   * @param {number} count of the files it came with
+   */
+  adopt(name, count) {
     this.local = true;
+    this.share.turntable?.stop();
     this.page = { live: this.page.live }; // cameras, up and start were another scene's
     this.up = this.controls.up = upOf(null, []);
     this.gallery.replace([]);
     this.stage.touched = this.share.linked = false;
     this.framedAt = -Infinity;
     this.bounds = null;
-    this.setTitle(file.name);
-    this.aside = files.length > 1 ? `${files.length} files came; this is ${file.name}. ` : "";
-    this.open({ file });
+    this.setTitle(name);
+    this.aside = count > 1 ? `${count} files came; this is ${name}. ` : "";
   }
 
   /** Let a person choose a file. */
