@@ -362,6 +362,35 @@ def test_motion(shown: Callable[..., Watched]) -> None:
     assert close(position(still), start, 1e-9)
 
 
+def test_many_cameras_do_not_slow_the_sliders(shown: Callable[..., Watched]) -> None:
+    """How large their frusta are is measured once, each camera against each."""
+    page = shown(with_cameras()).page
+    rest(page)
+    page.evaluate(f"""() => {{
+      const {{ gallery }} = {VIEWER};
+      let size = gallery.size;
+      window.measured = 0;
+      const set = (value) => {{
+        size = value;
+        window.measured++;
+      }};
+      Object.defineProperty(gallery, "size", {{ get: () => size, set }});
+    }}""")
+    for _ in range(3):
+        page.evaluate(f"{VIEWER}.change('exposure', 1)")
+    assert page.evaluate("window.measured") == 0
+    page.evaluate(f"{VIEWER}.gallery.replace([])")
+    page.evaluate(f"{VIEWER}.change('exposure', 0)")
+    assert page.evaluate("window.measured") == 1
+
+
+def test_what_goes_wrong_with_a_screenshot_is_said(shown: Callable[..., Watched]) -> None:
+    page = shown().page
+    page.evaluate("() => { window.sfumato.renderer.pixels = () => { throw new Error('no memory'); }; }")
+    page.keyboard.press("p")
+    page.get_by_role("status").get_by_text("There is no picture: no memory").wait_for()
+
+
 def test_a_link_restores_the_view(shown: Callable[..., Watched]) -> None:
     page = shown().page
     assert "#" not in page.url
@@ -565,6 +594,10 @@ def test_cameras(shown: Callable[..., Watched]) -> None:
     assert previous.evaluate("e => e === document.activeElement"), "pressed again it leads to the photo before"
     page.keyboard.press("Escape")
     assert line.count() == 0
+    page.keyboard.press("c")
+    assert line.count() == 1
+    page.evaluate("location.hash = '#at=0,0,-3&to=0,0,0&up=0,-1,0&focal=300&frame=400x300'")
+    page.wait_for_function("!document.querySelector('.wipe')")  # a photo of another view
     box = page.locator(CANVAS).bounding_box()
     assert (box["width"], box["height"]) == (DESKTOP["width"], DESKTOP["height"])
 

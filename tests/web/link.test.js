@@ -32,6 +32,15 @@ test("a view comes back, whatever it is", () => {
   }
 });
 
+test("a view from very near comes back, however far the scene is from the origin", () => {
+  for (const [at, distance] of [[[12.34567, 3.2, 8.76543], 0.001], [[451234.5, 3, 80], 3], [[-0.5, 7e8, 0], 0.1]]) {
+    const camera = lookAt(at, [at[0] + 0.6 * distance, at[1], at[2] + 0.8 * distance], [0, -1, 0], 500, 640, 480);
+    const { pose } = readLink(writeLink({ camera, distance }, SETTINGS, SETTINGS));
+    near(pose.camera.viewmat.slice(8, 11), camera.viewmat.slice(8, 11), 1e-4);
+    near(positionOf(pose.camera), at, 1e-4 * distance);
+  }
+});
+
 test("only settings that differ from the page's are in a link", () => {
   const pose = { camera: lookAt([0, 0, -2], [0, 0, 0], [0, -1, 0], 300, 400, 300), distance: 2 };
   const usual = settingsOf({ background: [1, 1, 1] });

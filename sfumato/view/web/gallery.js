@@ -22,6 +22,8 @@ export class Gallery {
     /** Which one was chosen last. @type {number | null} */
     this.chosen = null;
     this.size = 0.1; // of a frustum, world units
+    /** What the size was made for. @type {{cameras: PageCamera[], bounds: import("./motion.js").Bounds | null} | null} */
+    this.sized = null;
     this.unfold = false; // the panel, when the comparison ends
     this.compare = new Comparison(viewer.stage, { walk: (step) => this.walk(step), close: () => this.endComparison() });
   }
@@ -40,7 +42,10 @@ export class Gallery {
   /** Draw the lines that are wanted. */
   draw() {
     const { settings, bounds, up, renderer, stage } = this.viewer;
-    this.size = frustumSize(this.cameras, bounds);
+    if (this.sized?.cameras !== this.cameras || this.sized.bounds !== bounds) {
+      this.sized = { cameras: this.cameras, bounds }; // each is measured against each: not with every move of a slider
+      this.size = frustumSize(this.cameras, bounds);
+    }
     const lines = overlayLines(settings, this.cameras, this.size, this.chosen, bounds, up);
     for (const [name, line] of Object.entries(lines)) renderer.setLines(name, this.compare.open ? null : line);
     stage.touch();

@@ -18,10 +18,12 @@ export function writeLink({ camera, distance }, settings, usual) {
   const at = positionOf(camera);
   const [fx, fy, cx, cy] = camera.K;
   const { width, height } = camera;
+  const far = Math.max(...at.map(Math.abs)) / distance;
+  const digits = Math.min(15, 6 + Math.max(0, Math.ceil(Math.log10(far)))); // the direction is the difference of two places
   /** @type {[string, string][]} */
   const parts = [
-    ["at", linkNumbers(at)],
-    ["to", linkNumbers([0, 1, 2].map((i) => at[i] + distance * forward[i]))],
+    ["at", linkNumbers(at, digits)],
+    ["to", linkNumbers([0, 1, 2].map((i) => at[i] + distance * forward[i]), digits)],
     ["up", linkNumbers([0, 1, 2].map((i) => -down[i]))],
     ["focal", linkNumbers(Math.abs(fx - fy) > 1e-4 * fx ? [fx, fy] : [fx])],
     ["frame", `${width}x${height}`],
@@ -76,7 +78,7 @@ function linkList(text, count) {
   return numbers.length === count && numbers.every(Number.isFinite) ? numbers : null;
 }
 
-/** @param {number[]} values */
-function linkNumbers(values) {
-  return values.map((value) => String(Number(value.toPrecision(6)))).join(",");
+/** @param {number[]} values @param {number} [digits] that count */
+function linkNumbers(values, digits = 6) {
+  return values.map((value) => String(Number(value.toPrecision(digits)))).join(",");
 }

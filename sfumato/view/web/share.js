@@ -21,10 +21,14 @@ export class Share {
   /** Save what is seen as PNG. */
   async screenshot() {
     const { viewer } = this;
-    await viewer.settle();
-    const picture = await pictureOf(viewer.renderer.pixels());
-    saveFile(picture, `${this.fileName()}.png`);
-    viewer.setStatus("The picture is among your downloads.");
+    try {
+      await viewer.settle();
+      const picture = await pictureOf(viewer.renderer.pixels());
+      saveFile(picture, `${this.fileName()}.png`);
+      viewer.setStatus("The picture is among your downloads.");
+    } catch (error) {
+      viewer.setStatus(`There is no picture: ${error instanceof Error ? error.message : error}`);
+    }
   }
 
   /** Record one turn, or stop recording. */
@@ -87,6 +91,7 @@ export class Share {
     viewer.settings = { ...viewer.usual, ...settings };
     if (pose) {
       this.linked = true;
+      viewer.gallery.endComparison(); // its photo is of another view
       viewer.stage.set(pose);
     }
     viewer.apply();
