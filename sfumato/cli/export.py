@@ -1,5 +1,6 @@
 """`sfumato export`: a splat, or a run's, and the viewer, to one HTML file that opens anywhere."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from sfumato.cli.flags import Count, parse
-from sfumato.core.errors import InputError
+from sfumato.core.errors import InputError, SfumatoWarning
 
 __all__ = ["Export", "main"]
 
@@ -53,6 +54,9 @@ def main(words: Sequence[str]) -> int:
         page = replace(page, title=flags.title)
     check_writable(flags.output)
     gaussians = read_splat(splat)
+    if gaussians.degree > 3:
+        told = f"{splat} has spherical harmonics of degree {gaussians.degree}; a page shows them up to 3"
+        warnings.warn(told, SfumatoWarning, stacklevel=1)
     done = export(flags.output, gaussians, page, flags.sh_degree, flags.max_gaussians)
     each = done.scene_bytes / done.count
     print(

@@ -1,5 +1,6 @@
 """Files that appear whole or not at all: written beside their place, flushed to the disk, then renamed."""
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -10,13 +11,15 @@ from typing import BinaryIO
 __all__ = ["PART", "replacing", "replacing_path", "sweep", "write_text"]
 
 PART = ".part"  # how the names end of files that are not whole yet
+_FULL = ("ENOSPC", "EDQUOT", "EFBIG")  # what `write` fails with where no more fits, without a name
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A binary file to write to, which becomes `path` when the block ends without an error.
 
-    A crash, a full disk or an exception leaves whatever was at `path` before. Raises OSError as `open` does.
+    A crash, a full disk or an exception leaves whatever was at `path` before. Raises OSError as `open` does, which
+    names the file also when the disk is full.
     """
     with replacing_path(path) as beside, beside.open("wb") as file:
         yield file
@@ -33,6 +36,10 @@ def replacing_path(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         beside.replace(path)
         _flush_folder(path.parent)
+    except OSError as error:
+        if error.filename is None and errno.errorcode.get(error.errno or 0) in _FULL:
+            error.filename = str(path)
+        raise
     finally:
         beside.unlink(missing_ok=True)
 

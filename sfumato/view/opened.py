@@ -52,7 +52,8 @@ def splat_of(path: Path) -> Path:
     if others:
         raise InputError(f"{path} is no folder of a run: it has no {SPLAT}; give a splat's file, such as {others[0]}")
     if (path / "config.json").exists():
-        raise InputError(f"{path} holds no splat yet: {SPLAT} is written when training ends, or is stopped by Ctrl-C")
+        later = f"{SPLAT} is written when training ends; to watch a training, start it with --view"
+        raise InputError(f"{path} holds no splat yet: {later}")
     raise InputError(f"{path} is no folder of a run: it has no {SPLAT}; give a splat's file, or the OUT of a training")
 
 

@@ -31,6 +31,7 @@ HOST, PORT = "127.0.0.1", 7007
 TRIES = 100  # ports, from the one that was asked for on
 PATIENCE = 5.0  # seconds for the server's thread to end
 TOKEN = 18  # bytes
+PRIVILEGED = 1024  # the first port that everybody may listen at
 _SLOT = re.compile(r'(<script type="application/json" id="page">)(.*?)(</script>)', re.DOTALL)
 
 
@@ -180,8 +181,18 @@ def _listening(host: str, port: int) -> socket.socket:
             found.close()
             if error.errno == errno.EADDRINUSE or (exclusive and error.errno == errno.EACCES):
                 continue
-            raise InputError(f"cannot listen at {host}, port {number}: {error.strerror or error}") from None
+            raise InputError(_unheard(host, number, error)) from None
     raise InputError(f"no port from {port} to {min(port + TRIES, 65536) - 1} is free at {host}; give another --port")
+
+
+def _unheard(host: str, port: int, error: OSError) -> str:
+    """The sentence for a port that cannot be listened at."""
+    advice = "give another --host or --port"
+    if error.errno == errno.EADDRNOTAVAIL:
+        advice = "--host must be an address of this machine, such as 127.0.0.1 or 0.0.0.0"
+    elif error.errno == errno.EACCES and port < PRIVILEGED:
+        advice = f"ports below {PRIVILEGED} are the system's, give another --port, such as {PORT}"
+    return f"cannot listen at {host}, port {port}: {error.strerror or error}; {advice}"
 
 
 def _own_address() -> str:
