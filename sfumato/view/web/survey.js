@@ -12,8 +12,10 @@ import { add, along, dot, matrixFromQuaternion, scaled, subtract } from "./vecto
 /** @typedef {{low: Vector, high: Vector, middle: Vector, radius: number}} Bounds radius: of a sphere around the middle */
 
 const ENOUGH = 0.25; // alpha of a pixel that counts as a surface
-const WELL_SEEN = 0.2; // opacity
-const SAMPLE = 30000; // Gaussians that bounds look at
+const SAMPLE = 2000; // Gaussians that bounds look at
+const BEGINNINGS = 6; // of the search for the subject
+
+/** @typedef {{place: Vector, size: number, weight: number, away: number}} Sampled size: standard deviation; away: from the point that is tried */
 
 /** The mean of Gaussian i. @param {PackedRows} rows @param {number} i @returns {Vector} */
 export function meanAt(rows, i) {
@@ -146,31 +148,89 @@ function densest(axes, away, ray, z) {
 }
 
 /**
- * Where what is well seen is: the middle half of it decides, so that floaters and a far background do not.
+ * Where the subject is: the half of what is solid that lies closest together. Weighed by opacity over size, as the
+ * subject of a capture is made of many small Gaussians, and what is around it of few large ones.
  * @param {PackedRows[]} parts @returns {Bounds}
  */
 export function boundsOf(parts) {
-  const sample = parts.flatMap((rows) => sampleOf(rows, parts));
-  const places = sample.map(({ place }) => place);
-  if (places.length === 0) return { low: [-1, -1, -1], high: [1, 1, 1], middle: [0, 0, 0], radius: 1 };
-  const sorted = [0, 1, 2].map((axis) => Float64Array.from(places, (place) => place[axis]).sort());
-  const at = (/** @type {Float64Array} */ values, /** @type {number} */ share) => values[Math.round(share * (values.length - 1))];
-  const middle = /** @type {Vector} */ (sorted.map((values) => at(values, 0.5)));
-  const distances = Float64Array.from(places, (place) => Math.hypot(...subtract(place, middle))).sort();
-  const reach = 3 * at(Float64Array.from(sample, ({ size }) => size).sort(), 0.5); // a single Gaussian has a size, too
-  const radius = Math.max(1.5 * at(distances, 0.5), reach, 1e-9);
-  const low = sorted.map((values, axis) => Math.max(at(values, 0.02) - reach, middle[axis] - 2.5 * radius));
-  const high = sorted.map((values, axis) => Math.min(at(values, 0.98) + reach, middle[axis] + 2.5 * radius));
+  const sample = sampleOf(parts);
+  if (sample.length === 0) return { low: [-1, -1, -1], high: [1, 1, 1], middle: [0, 0, 0], radius: 1 };
+  const { middle, radius: half } = densestHalf(sample);
+  const reach = 3 * sizeOf(sample); // a single Gaussian has a size, too
+  const radius = Math.max(1.3 * half, reach, 1e-9);
+  const values = [0, 1, 2].map((axis) => sample.map(({ place }) => place[axis]));
+  const low = values.map((all, axis) => Math.max(quantile(all, 0.02) - reach, middle[axis] - 2.5 * radius));
+  const high = values.map((all, axis) => Math.min(quantile(all, 0.98) + reach, middle[axis] + 2.5 * radius));
   return { low: /** @type {Vector} */ (low), high: /** @type {Vector} */ (high), middle, radius };
 }
 
-/** Means and largest standard deviations of evenly chosen Gaussians that are not faint. @param {PackedRows} rows @param {PackedRows[]} parts */
-function sampleOf(rows, parts) {
-  const all = parts.reduce((sum, part) => sum + part.count, 0);
-  const step = Math.ceil(Math.max(1, all / SAMPLE));
-  const places = [];
-  for (let i = 0; i < rows.looks.length / 2; i += step) {
-    if (opacityAt(rows, i) >= WELL_SEEN) places.push({ place: meanAt(rows, i), size: reachOf(rows, i) / REACH });
+/** Evenly chosen Gaussians that can be seen: means, largest standard deviations, weights. @param {PackedRows[]} parts @returns {Sampled[]} */
+function sampleOf(parts) {
+  const all = parts.reduce((sum, part) => sum + part.looks.length / 2, 0);
+  const step = Math.ceil(all / SAMPLE) | 1; // odd, as many an order of Gaussians repeats itself
+  /** @type {Sampled[]} */
+  const sample = [];
+  let i = 0;
+  for (const rows of parts) {
+    for (; i < rows.looks.length / 2; i += step) {
+      const reach = reachOf(rows, i);
+      if (reach > 0) sample.push({ place: meanAt(rows, i), size: reach / REACH, weight: opacityAt(rows, i), away: 0 });
+    }
+    i -= rows.looks.length / 2;
   }
-  return places;
+  const least = 0.25 * (quantile(sample.map(({ size }) => size), 0.5) ?? 0);
+  for (const one of sample) one.weight /= Math.max(one.size, least, 1e-30);
+  return sample;
+}
+
+/**
+ * The ball around half of the weight that is about as small as can be: from a few beginnings, the middle of the half
+ * that is nearest, again and again, as in the least trimmed squares of Rousseeuw and Van Driessen 1999.
+ * @param {Sampled[]} sample @returns {{middle: Vector, radius: number}}
+ */
+function densestHalf(sample) {
+  const starts = Array.from({ length: BEGINNINGS }, (_, i) => sample[Math.floor(((i + 0.5) * sample.length) / BEGINNINGS)].place);
+  const share = 0.5 + 2 / sample.length; // of a handful of Gaussians all are the subject
+  const sorted = [...sample];
+  let best = { middle: starts[0], radius: Infinity };
+  for (let middle of starts) {
+    for (let [step, last] = [0, Infinity]; step < 8; step++) {
+      const half = nearestShare(sorted, middle, share);
+      if (half.radius < best.radius) best = { middle, radius: half.radius };
+      if (half.radius > 0.99 * last) break;
+      [middle, last] = [half.middle, half.radius];
+    }
+  }
+  return best;
+}
+
+/** Middle of the share of the weight that is nearest to a point, and how far it reaches from there. @param {Sampled[]} sorted is sorted again @param {Vector} point @param {number} share */
+function nearestShare(sorted, point, share) {
+  let left = 0;
+  for (const one of sorted) {
+    one.away = Math.hypot(one.place[0] - point[0], one.place[1] - point[1], one.place[2] - point[2]);
+    left += share * one.weight;
+  }
+  sorted.sort((a, b) => a.away - b.away);
+  /** @type {Vector} */
+  const sum = [0, 0, 0];
+  let [weight, radius] = [0, 0];
+  for (const one of sorted) {
+    for (let axis = 0; axis < 3; axis++) sum[axis] += one.weight * one.place[axis];
+    weight += one.weight;
+    radius = one.away;
+    if (weight >= left) break;
+  }
+  return { middle: scaled(sum, 1 / weight), radius };
+}
+
+/** The usual size of what weighs most: the harmonic mean, as weights are shares of 1 / size. @param {Sampled[]} sample */
+function sizeOf(sample) {
+  const total = (/** @type {(one: Sampled) => number} */ value) => sample.reduce((sum, one) => sum + value(one), 0);
+  return total(({ weight, size }) => weight * size) / total(({ weight }) => weight);
+}
+
+/** @param {number[]} values sorted by this @param {number} share */
+function quantile(values, share) {
+  return values.sort((a, b) => a - b)[Math.round(share * (values.length - 1))];
 }
