@@ -3,7 +3,7 @@
 import { axesOf, positionOf } from "./camera.js";
 import { ROW } from "./pack.js";
 import { FOV_MARGIN, LOW_PASS, REACH, reachOf } from "./sort.js";
-import { add, along, dot, matrixFromQuaternion, scaled, subtract } from "./vector.js";
+import { add, along, distance, dot, matrixFromQuaternion, scaled, subtract } from "./vector.js";
 
 /** @typedef {import("./camera.js").Camera} Camera */
 /** @typedef {import("./pack.js").PackedRows} PackedRows */
@@ -155,7 +155,9 @@ function densest(axes, away, ray, z) {
 export function boundsOf(parts) {
   const sample = sampleOf(parts);
   if (sample.length === 0) return { low: [-1, -1, -1], high: [1, 1, 1], middle: [0, 0, 0], radius: 1 };
-  const { middle, radius: half } = densestHalf(sample);
+  const found = densestHalf(sample);
+  const half = found.radius;
+  const middle = centered(sample, found.middle, 1.6 * half);
   const reach = 3 * sizeOf(sample); // a single Gaussian has a size, too
   const radius = Math.max(1.3 * half, reach, 1e-9);
   const values = [0, 1, 2].map((axis) => sample.map(({ place }) => place[axis]));
@@ -202,6 +204,16 @@ function densestHalf(sample) {
     }
   }
   return best;
+}
+
+/** The middle of what is around a point: of an even wall each part is as dense as the next. @param {Sampled[]} sample @param {Vector} middle @param {number} radius @returns {Vector} */
+function centered(sample, middle, radius) {
+  for (let step = 0; step < 4; step++) {
+    const near = sample.filter(({ place }) => distance(place, middle) <= radius);
+    const weight = near.reduce((sum, one) => sum + one.weight, 0);
+    if (weight > 0) middle = near.reduce((sum, one) => along(sum, one.weight / weight, one.place), /** @type {Vector} */ ([0, 0, 0]));
+  }
+  return middle;
 }
 
 /** Middle of the share of the weight that is nearest to a point, and how far it reaches from there. @param {Sampled[]} sorted is sorted again @param {Vector} point @param {number} share */
