@@ -97,6 +97,7 @@ class Background:
         )
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="sfumato-view", daemon=True)
+        self._ended = threading.Event()  # Python before 3.13 takes a thread for ended when its `join` is interrupted
 
     @property
     def url(self) -> str:
@@ -110,16 +111,16 @@ class Background:
 
     def wait(self) -> None:
         """Until the server ends, or the main thread is interrupted."""
-        while self._thread.is_alive():
-            self._thread.join(0.5)  # Windows does not interrupt a wait without end
+        while not self._ended.wait(0.5):  # Windows does not interrupt a wait without end
+            pass
         if self._error:
             raise self._error
 
     def stop(self) -> None:
         """End it, open connections included; this takes a fraction of a second."""
         self._server.should_exit = True
-        if self._thread.is_alive():
-            self._thread.join(PATIENCE)
+        if self._thread.ident is not None:  # it was started
+            self._ended.wait(PATIENCE)
         self._socket.close()
 
     def __enter__(self) -> "Background":
@@ -144,6 +145,8 @@ class Background:
             asyncio.run(self._serve())
         except BaseException as error:  # said by `wait`
             self._error = error
+        finally:
+            self._ended.set()
 
     async def _serve(self) -> None:
         await self._server.serve(sockets=[self._socket])

@@ -4,9 +4,11 @@ import errno
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +20,8 @@ from offerings import splat
 from sfumato import formats
 from sfumato.cli.main import main
 from sfumato.core.files import replacing
+from sfumato.view.opened import open_splat
+from sfumato.view.server import Background, create_app
 
 Tell = pytest.CaptureFixture[str]
 
@@ -62,6 +66,22 @@ def test_a_port_that_is_not_given(
     monkeypatch.setattr(sys, "platform", "linux")  # Windows' EACCES is a port that is taken
     said = refusal(capsys, ["view", "a.ply", "--port", str(port)])
     assert said == f"cannot listen at 127.0.0.1, port {port}: {os.strerror(number)}; {advice}"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends Ctrl-C to whole groups of processes only")
+def test_ctrl_c_leaves_no_connection_open() -> None:
+    main_thread = threading.main_thread().ident or 0
+    press = threading.Timer(0.2, lambda: signal.pthread_kill(main_thread, signal.SIGINT))
+    with Background(create_app(*open_splat(Path("a.ply"))), port=0) as background:
+        client = socket.create_connection(("127.0.0.1", background.port), 10)
+        client.sendall(b"HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert client.recv(1 << 16).startswith(b"HTTP/1.1 200")
+        press.start()
+        with pytest.raises(KeyboardInterrupt):
+            background.wait()
+    with client:
+        client.setblocking(False)
+        assert client.recv(1) == b""  # the server has closed it already, and has ended
 
 
 @pytest.fixture
