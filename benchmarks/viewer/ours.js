@@ -4,6 +4,10 @@ import { Loader } from "/web/load.js";
 import { Renderer } from "/web/renderer.js";
 import { asked, offer } from "./harness.js";
 
+const loader = new Loader();
+const splat = { url: asked.splat };
+loader.prepare(splat); // it is fetched while the renderer is made
+
 const canvas = /** @type {HTMLCanvasElement} */ (document.getElementById("canvas"));
 canvas.width = asked.camera.width;
 canvas.height = asked.camera.height;
@@ -21,8 +25,8 @@ function step() {
 requestAnimationFrame(step);
 
 const whole = new Promise((resolve, reject) => {
-  new Loader().open(
-    { url: asked.splat },
+  loader.open(
+    splat,
     {
       limit: renderer.limit,
       onbegin: ({ count, degree, shown }) => renderer.begin(shown ?? count, degree),

@@ -27,6 +27,19 @@ window.open = (source, limit, cancel) => new Promise((resolve) => {
     onfail: (sentence) => resolve({ ...told, sentence }),
   });
 });
+window.early = (source, wait) => new Promise((resolve) => {
+  const told = { order: [], waiting: 0 };
+  loader.prepare(source);
+  setTimeout(() => {
+    told.waiting = loader.early.length;
+    loader.open(source, {
+      onbegin: () => told.order.push("begin"),
+      onrows: (rows) => told.order.push(rows.count),
+      ondone: ({ count }) => resolve({ ...told, count }),
+      onfail: (sentence) => resolve({ ...told, sentence }),
+    });
+  }, wait);
+});
 window.bytesOf = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 window.loaded = true;
 </script>"""
@@ -76,3 +89,19 @@ def test_loader(bytes_of_ply: bytes, browser_page: Watched, serve_folder: Callab
     cancelled = page.evaluate("open({ url: 'a.ply' }, Infinity, true)")
     assert "done" not in cancelled
     assert cancelled["rows"] == []
+
+
+@pytest.mark.parametrize("wait", [0, 1500])
+def test_what_is_read_before_it_is_opened(
+    wait: int, bytes_of_ply: bytes, browser_page: Watched, serve_folder: Callable[..., str]
+) -> None:
+    """Whether all has come by then or nothing has, it is told in order; and so is what went wrong."""
+    page = browser_page.page
+    page.goto(serve_folder(**{"load.html": PAGE, "a.ply": bytes_of_ply, "cut.ply": b"ply"}) + "/load.html")
+    page.wait_for_function("window.loaded")
+    whole = page.evaluate("wait => early({ url: 'a.ply' }, wait)", wait)
+    assert (whole["order"], whole["count"]) == (["begin", 4096, 904], 5000)
+    assert (whole["waiting"] > 0) == (wait > 0)
+    assert "sentence" in page.evaluate("wait => early({ url: 'cut.ply' }, wait)", wait)
+    again = page.evaluate("open({ url: 'a.ply' }, 1000)")
+    assert again["rows"] == [[1000, 1, 4 * 1024]], "one that was not prepared is told how many may come"
