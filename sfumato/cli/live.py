@@ -1,7 +1,6 @@
 """`--view`: a training to its live page, which opens in the browser, and what is asked for there to the training."""
 
 import math
-import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -19,10 +18,9 @@ if TYPE_CHECKING:
     from sfumato.evaluate import Evaluation
     from sfumato.train import Progressed, TrainConfig
     from sfumato.view.live import Live, State
+    from sfumato.view.server import Background
 
 __all__ = ["Onlooker", "Viewing"]
-
-LOOK = 0.2  # seconds after which a wait looks about: Windows does not interrupt waits without end
 
 
 @dataclass(frozen=True)
@@ -44,6 +42,7 @@ class Onlooker:
         self._viewing, self._say = viewing, say
         self._stack = ExitStack()
         self._live: Live | None = None
+        self._server: Background | None = None
         self._config: TrainConfig | None = None
         self._interrupted = False
         self.url = ""
@@ -72,7 +71,7 @@ class Onlooker:
         server = Background(create_app(page, {}, live.routes), self._viewing.host, self._viewing.port)
         self._stack.enter_context(server)
         self._stack.callback(live.end)  # before the server goes
-        self._live, self._config, self.url = live, config, server.url
+        self._live, self._server, self._config, self.url = live, server, config, server.url
         if self._viewing.port not in (0, server.port):
             self._say(f"port {self._viewing.port} is taken, so this is port {server.port}")
         self._say(f"watch it at {self.url}")
@@ -139,13 +138,12 @@ class Onlooker:
 
     def stay(self) -> None:
         """Keep the page as a viewer until Ctrl-C, unless that has stopped the training already."""
-        live = self._live
-        if live is None or (self._interrupted and not live.stop_asked):
+        live, server = self._live, self._server
+        if live is None or server is None or (self._interrupted and not live.stop_asked):
             return
         self._say(f"the page stays at {self.url}; Ctrl-C ends it")
         with suppress(KeyboardInterrupt):
-            while True:
-                threading.Event().wait(LOOK)
+            server.wait()
 
 
 def _number(entry: Mapping[str, object], key: str) -> float | None:

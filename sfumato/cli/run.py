@@ -1,7 +1,7 @@
 """The composition behind `train`, `eval` and `demo`: a scene to a folder with splat, scores, pictures and protocol."""
 
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -120,14 +120,21 @@ def prepare(backend: str) -> None:
     function: Callable[[Progress], None] | None = getattr(backends.load(backend), "prepare", None)
     if function is None:
         return
+    with _patient() as progress:
+        function(progress)
+
+
+@contextmanager
+def _patient() -> Iterator[Progress]:
+    """Shows progress of what takes more than a moment."""
     began = perf_counter()
     with Stages() as stages:
 
-        def patient(stage: str, done: int, total: int) -> None:
+        def progress(stage: str, done: int, total: int) -> None:
             if perf_counter() - began > MOMENT:
                 stages(stage, done, total)
 
-        function(patient)
+        yield progress
 
 
 def train_and_report(
@@ -182,7 +189,8 @@ def train_and_report(
         earlier = start.earlier if isinstance(start, TrainingState) else 0
         write_run(folder, asked or {}, config, earlier, _usual(scene, config))
         if not (folder / CAMERAS).is_file():
-            write_views(folder, scene, say)
+            with _patient() as progress:
+                write_views(folder, scene, say, progress)
 
         keeper = Keeper(Checkpoints(folder / CHECKPOINTS), config, scene_digest(scene), saving, say)
         gaussians, last, interrupted = _train(scene, config, backend, folder, keeper, start, budget, board, onlooker)
@@ -286,7 +294,8 @@ def _photos(folder: Path, scene: Scene) -> dict[str, str]:
     """Where in the folder the small copies of the held-out photos are, by the names of the views."""
     if not (folder / "config.json").is_file():  # an evaluation by itself
         clear(folder, (CAMERAS,))  # of the one before it
-        write_views(folder, replace(scene, views=scene.test), say)
+        with _patient() as progress:
+            write_views(folder, replace(scene, views=scene.test), say, progress)
     sizes = {view.name: (view.camera.width, view.camera.height) for view in scene.test}
     try:
         found = {camera.name: camera for camera in read_cameras(folder)}

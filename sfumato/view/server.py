@@ -177,6 +177,8 @@ def _listening(host: str, port: int) -> socket.socket:
             exclusive = sys.platform == "win32"
             option = getattr(socket, "SO_EXCLUSIVEADDRUSE", 0) if exclusive else socket.SO_REUSEADDR
             found.setsockopt(socket.SOL_SOCKET, option, 1)
+            if address[0] == "::":  # all addresses: Windows would leave out those of IPv4
+                found.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
             found.bind((address[0], number, *address[2:]))
             found.listen(128)
             return found

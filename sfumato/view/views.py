@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sfumato.core.errors import InputError, SfumatoError
 from sfumato.core.files import replacing, write_text
-from sfumato.core.progress import Note, mute
+from sfumato.core.progress import Note, Progress, mute, silent
 from sfumato.core.scene import Scene, View
 from sfumato.view.page import PageCamera, Split
 
@@ -47,7 +47,7 @@ def view_stems(names: Sequence[str]) -> list[str]:
     return stems
 
 
-def write_views(folder: Path, scene: Scene, note: Note = mute) -> None:
+def write_views(folder: Path, scene: Scene, note: Note = mute, progress: Progress = silent) -> None:
     """Write cameras.json, in the common format and with our own keys, and views/NAME.jpg, into a run's folder.
 
     All held-out photos become pictures, and at most SHOWN of the others. What cannot be written (a full disk) or
@@ -72,7 +72,8 @@ def write_views(folder: Path, scene: Scene, note: Note = mute) -> None:
     except OSError as error:
         failed.append(error)
     with ThreadPoolExecutor(THREADS) as pool:
-        list(pool.map(write, photos))
+        for done, _ in enumerate(pool.map(write, photos), 1):
+            progress("pictures for the viewer", done, len(photos))
     if failed:
         first = failed[0]
         why = first.strerror if isinstance(first, OSError) and first.strerror else first

@@ -138,7 +138,10 @@ def test_cameras_are_in_the_common_format(tmp_path: Path) -> None:
 def test_pictures_are_small_and_not_too_many(tmp_path: Path) -> None:
     scene = make_scene(count=300, test=3)
     large = make_scene(count=1, size=(2000, 500)).views[0]
-    write_views(tmp_path, replace(scene, views=[*scene.views, replace(large, name="large.jpg")]))
+    told: list[tuple[str, int, int]] = []
+    views = [*scene.views, replace(large, name="large.jpg")]
+    write_views(tmp_path, replace(scene, views=views), progress=lambda *progress: told.append(progress))
+    assert told == [("pictures for the viewer", done, 204) for done in range(1, 205)]
     cameras = read_cameras(tmp_path)
     assert len(cameras) == 301
     shown = [index for index, camera in enumerate(cameras) if camera.photo]

@@ -310,6 +310,16 @@ def test_what_is_swapped_later_is_not_followed(run: Path, tmp_path: Path, swap: 
         assert SECRET not in found.content
 
 
+def test_all_addresses_are_those_of_both_kinds() -> None:
+    try:
+        background = Background(create_app(Page(""), {}), "::", port=0)
+    except InputError:
+        pytest.skip("IPV6 NOT TESTED: this machine has none")
+    with background:
+        assert background._socket.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) == 0
+        assert httpx.get(background.url, trust_env=False).status_code == 200
+
+
 def test_only_looking_is_possible(background: Background) -> None:
     for method in (b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"TRACE", b"CONNECT", b"X"):
         status, told = raw(background.url, b"/", method=method)
