@@ -522,6 +522,25 @@ def test_a_graphics_card_without_room(shown: Callable[..., Watched], splat: byte
     page.get_by_role("status").get_by_text("576 Gaussians").wait_for()
 
 
+def test_a_scene_that_cannot_be_sorted(shown: Callable[..., Watched], splat: bytes) -> None:
+    """The worker that sorts has no memory for it: that is said, nothing waits for ever, and the next scene is shown."""
+    page = shown().page
+    page.evaluate("""() => {
+      const { sorter } = window.sfumato.renderer;
+      const begin = sorter.begin.bind(sorter);
+      sorter.begin = (id) => {
+        sorter.begin = begin;
+        begin(id, 2 ** 50);
+      };
+    }""")
+    drop(page, **{"second.ply": splat})
+    page.get_by_role("alert").get_by_text("The Gaussians could not be sorted").wait_for()
+    page.evaluate(f"{VIEWER}.settle()")
+    drop(page, **{"third.ply": splat})
+    page.wait_for_function("window.sfumato.renderer.cloud?.visible > 100")
+    assert page.get_by_role("alert").count() == 0
+
+
 def test_a_file_while_another_is_finished(shown: Callable[..., Watched], splat: bytes) -> None:
     """What is said of the first comes too late; a film of the old scene ends."""
     page = shown().page
@@ -551,6 +570,8 @@ def test_a_missing_or_foreign_file(shown: Callable[..., Watched]) -> None:
     watched = shown(query="?file=missing.ply")
     watched.expected.append("404")
     watched.page.get_by_role("alert").get_by_text("missing.ply").wait_for()
+    watched.page.goto(re.sub(r"\?.*", "?file=100%25.ply", watched.page.url))
+    watched.page.get_by_role("alert").get_by_text("100%.ply").wait_for()
     watched.page.goto(re.sub(r"\?.*", "?file=http://192.0.2.1/a.ply", watched.page.url))
     assert watched.page.get_by_role("heading", name="Drop a splat here").is_visible()
 

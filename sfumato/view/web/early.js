@@ -14,7 +14,7 @@ function readPage() {
   if (!file || page.splat) return page;
   const url = new URL(file, document.baseURI);
   if (url.origin !== location.origin) return page; // a link must not make this page fetch from elsewhere
-  return { ...page, splat: { url: url.href, name: decodeURIComponent(url.pathname.split("/").pop() ?? file) } };
+  return { ...page, splat: { url: url.href } };
 }
 
 /** What the page is to show, and a loader that has begun to read it. */

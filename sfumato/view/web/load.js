@@ -90,7 +90,17 @@ export function sourceName(source) {
   if ("file" in source) return source.file.name;
   if ("embedded" in source) return document.title || "This page's scene";
   if (source.name !== undefined) return source.name;
-  return "url" in source ? decodeURIComponent(source.url.split(/[?#]/)[0].split("/").pop() || source.url) : "The splat";
+  return "url" in source ? addressName(source.url) : "The splat";
+}
+
+/** The last part of an address, as people read it. @param {string} url */
+function addressName(url) {
+  const name = url.split(/[?#]/)[0].split("/").pop() || url;
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return name; // a name with a percent sign of its own
+  }
 }
 
 /** What a worker, whose own address is another, can open. @param {Source} source @returns {WorkerSource} */

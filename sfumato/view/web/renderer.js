@@ -46,6 +46,8 @@ export class Renderer {
     this.onlost = null;
     /** @type {(() => void) | null} and back; the picture is on its way */
     this.onrestored = null;
+    /** @type {((sentence: string) => void) | null} what is there cannot be shown */
+    this.onfail = null;
     this.lost = false;
     this.statistics = { gaussians: 0, drawn: 0, sortMs: 0, frameMs: 0, bytes: 0 };
     this.lastDraw = 0;
@@ -64,7 +66,7 @@ export class Renderer {
     this.share = 1; // of the new look in a crossfade
     this.painter = new Painter(this.gl);
     this.painter.prepare("blend color", "compose", "mark");
-    this.sorter = new Sorter((reply) => this.#receive(reply));
+    this.sorter = new Sorter((reply) => this.#receive(reply), (sentence) => this.onfail?.(sentence));
     this.format = pictureFormat(this.gl);
     this.target = new Target(this.gl, canvas.width, canvas.height, this.format);
     /** @type {Target | null} of the look that fades out */
@@ -158,7 +160,7 @@ export class Renderer {
       this.camera = camera;
       const cloud = this.next ?? this.cloud;
       if (cloud && cloud.filled) await this.sorter.exactly(this.#wish(cloud, camera));
-      done = !this.lost && !(this.next && this.next.filled);
+      done = !this.lost && (this.sorter.broken || !(this.next && this.next.filled));
       if (this.lost) await new Promise((resolve) => setTimeout(resolve, 20));
     }
     this.kind = this.look.kind;

@@ -14,9 +14,14 @@ const MOVED_ENOUGH = 0.002; // of the middle depth
 const REST_MS = 120; // a view that rests this long is sorted exactly
 
 export class Sorter {
-  /** @param {(reply: SortReply) => void} onorder must copy the order out: its memory is used again */
-  constructor(onorder) {
+  /**
+   * @param {(reply: SortReply) => void} onorder must copy the order out: its memory is used again
+   * @param {(sentence: string) => void} onfail no order comes any more, until another cloud begins
+   */
+  constructor(onorder, onfail) {
     this.onorder = onorder;
+    this.onfail = onfail;
+    this.broken = false;
     /** @type {SortWish | null} what was asked for last */
     this.wish = null;
     /** @type {SortWish | null} what the newest order was made for */
@@ -35,6 +40,7 @@ export class Sorter {
 
   /** @param {number} id @param {number} capacity Gaussians */
   begin(id, capacity) {
+    this.broken = false;
     this.send({ kind: "begin", id, capacity }, []);
   }
 
@@ -51,14 +57,15 @@ export class Sorter {
   /** Ask for the order of a view; it comes by `onorder`, unless the newest one is good enough. @param {SortWish} wish */
   follow(wish) {
     this.wish = wish;
+    if (this.broken) return;
     if (!this.inFlight && !this.#goodEnough(wish)) this.#sort(wish);
     clearTimeout(this.timer);
     if (!this.isFresh(wish)) this.timer = setTimeout(() => this.#sortExactly(), REST_MS);
   }
 
-  /** Resolves when the newest order is of exactly this wish. @param {SortWish} wish */
+  /** Resolves when the newest order is of exactly this wish, or none is to come. @param {SortWish} wish */
   async exactly(wish) {
-    while (!this.isFresh(wish)) {
+    while (!this.broken && !this.isFresh(wish)) {
       this.wish = wish;
       if (!this.inFlight) this.#sort(wish);
       await new Promise((resolve) => this.waiting.add(() => resolve(null)));
@@ -81,7 +88,7 @@ export class Sorter {
   }
 
   #sortExactly() {
-    if (this.wish && !this.inFlight && !this.isFresh(this.wish)) this.#sort(this.wish);
+    if (this.wish && !this.inFlight && !this.broken && !this.isFresh(this.wish)) this.#sort(this.wish);
   }
 
   /** @param {SortWish} wish */
@@ -93,12 +100,25 @@ export class Sorter {
 
   /** @param {SortReply} reply */
   #receive(reply) {
+    if (reply.id !== this.inFlight?.id) return; // from before it broke
     this.done = this.inFlight;
     this.inFlight = null;
     if (reply.count) this.middleDepth = Math.sqrt(reply.nearest * reply.farthest);
     this.onorder(reply);
     if (this.spare.length === 0) this.spare.push(reply.order);
     if (this.wish && !this.#goodEnough(this.wish)) this.#sort(this.wish);
+    this.#wake();
+  }
+
+  /** Memory may be short: the scene is there, and nothing of it can be seen. @param {string} reason */
+  #fail(reason) {
+    this.broken = true;
+    this.inFlight = null;
+    this.onfail(`The Gaussians could not be sorted: ${reason}.`);
+    this.#wake();
+  }
+
+  #wake() {
     const waiting = [...this.waiting];
     this.waiting.clear();
     for (const wake of waiting) wake();
@@ -110,9 +130,16 @@ export class Sorter {
     const sent = [];
     const here = () => {
       const desk = new SortDesk();
-      sent.forEach((message) => desk.answer(message));
+      const answer = (/** @type {SortMessage} */ message) => {
+        try {
+          return desk.answer(message);
+        } catch (error) {
+          this.#fail(String(error));
+        }
+      };
+      sent.forEach(answer);
       this.send = (/** @type {SortMessage} */ message) => {
-        const reply = desk.answer(message);
+        const reply = answer(message);
         if (reply) setTimeout(() => this.#receive(reply));
       };
       if (this.inFlight) this.#sort(this.inFlight);
@@ -127,8 +154,8 @@ export class Sorter {
         this.#receive(event.data);
       };
       worker.onerror = (event) => {
-        if (alive) return;
         event.preventDefault();
+        if (alive) return this.#fail(event.message);
         worker.terminate();
         here();
       };

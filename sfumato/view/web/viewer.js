@@ -127,6 +127,7 @@ export class Viewer {
       const sentence = "The graphics card was taken away from this page. The picture comes back as soon as the card does.";
       this.messages.fail(sentence, { title: "Graphics lost", open: false, stay: true });
     };
+    this.renderer.onfail = (sentence) => this.messages.fail(sentence, { title: "No picture" });
     this.renderer.onrestored = () => {
       this.messages.dismiss();
       this.setStatus("The graphics card is back.");
