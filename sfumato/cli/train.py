@@ -82,7 +82,7 @@ class Train:
     """Watch it in the browser while it trains; the page stays as a viewer until Ctrl-C."""
     port: Annotated[int, arg(metavar="P")] = 7007
     """Port of that page, or the next free one."""
-    host: str = "127.0.0.1"
+    host: Annotated[str, arg(metavar="H")] = "127.0.0.1"
     """Address that page is served at; 0.0.0.0 lets other machines in."""
     no_open: bool = False
     """Say the page's address, but do not open it in the browser."""

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 from offerings import splat
+from PIL import Image
 
 from sfumato import formats
 from sfumato.cli.main import main
@@ -29,8 +30,9 @@ pytestmark = pytest.mark.filterwarnings("always::sfumato.core.errors.SfumatoWarn
 
 
 @pytest.fixture(autouse=True)
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a splat in it, to stand in."""
+def place(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a splat in it, to stand in, with the cache elsewhere."""
+    monkeypatch.setenv("SFUMATO_CACHE", str(tmp_path_factory.mktemp("cache")))
     monkeypatch.chdir(tmp_path)
     splat(Path("a.ply"))
     return tmp_path
@@ -150,3 +152,9 @@ def test_a_page_that_cannot_be_served_stops_a_training(dataset: Path, place: Pat
     assert len(said) == 1
     assert line.split()[1] in said[0]
     assert not (place / "out" / "splat.ply").exists()
+
+
+def test_one_photo_is_counted_as_one(place: Path, capsys: Tell) -> None:
+    (place / "in").mkdir()
+    Image.new("RGB", (64, 48)).save(place / "in" / "a.jpg")
+    assert "in holds 1 photo, and finding cameras needs 3" in refusal(capsys, ["train", "in", "-o", "out", "--view"])

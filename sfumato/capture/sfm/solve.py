@@ -74,7 +74,8 @@ def solve(
     check_folder(photos)
     names, masks = list_photos(photos), dict(masks or {})
     if len(names) < MIN_PHOTOS:
-        raise InputError(f"{photos} holds {len(names)} photos, and finding cameras needs {MIN_PHOTOS} or more; {MORE}")
+        held = f"{len(names)} photo{'s' if len(names) != 1 else ''}"
+        raise InputError(f"{photos} holds {held}, and finding cameras needs {MIN_PHOTOS} or more; {MORE}")
     files = [photos / name for name in names] + [masks[name] for name in sorted(masks)]
     mark = fingerprint([path for path in files if path.exists()], VERSION, SEED, sequential, names, sorted(masks))
     if kept := recall(folder, mark):
