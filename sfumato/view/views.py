@@ -24,7 +24,7 @@ CAMERAS, VIEWS = "cameras.json", "views"  # in a run's folder
 LARGEST = 960  # pixels, the longer side of a view's picture
 QUALITY = 85
 SHOWN = 200  # training photos at most; of those held out, all
-LONGEST = 60  # letters of a picture's name
+LONGEST = 50  # letters of a picture's name: of four bytes each, and with what is added, still below a disk's 255
 THREADS = 4
 _REMEDY = "remove the file to see the splat without cameras"
 
@@ -162,7 +162,8 @@ def _camera(path: Path, index: int, entry: object) -> PageCamera:
         middle = (_number(entry, "cx", width / 2), _number(entry, "cy", height / 2))
         if not (rotation @ rotation.T - torch.eye(3, dtype=torch.float64)).abs().max() < 1e-2:
             raise ValueError("its rotation is none")
-        if min(focal) <= 0 or not position.isfinite().all():
+        viewmat = _viewmat(rotation, position)
+        if min(focal) <= 0 or not all(map(math.isfinite, viewmat)):
             raise ValueError("its position or focal length is none")
     except KeyError as error:
         raise InputError(f"{path}: camera {index} has no {error}; {_REMEDY}") from None
@@ -172,7 +173,7 @@ def _camera(path: Path, index: int, entry: object) -> PageCamera:
     split: Split = "test" if entry.get("split") == "test" else "train"
     name = str(entry.get("img_name", index))
     photo = _photo(path.parent, entry.get("photo"))
-    return PageCamera(name, _viewmat(rotation, position), (*focal, *middle), width, height, split, photo)
+    return PageCamera(name, viewmat, (*focal, *middle), width, height, split, photo)
 
 
 def _viewmat(rotation: Tensor, position: Tensor) -> tuple[float, ...]:

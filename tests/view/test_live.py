@@ -107,7 +107,8 @@ def served(scene: Scene) -> Iterator[Served]:
 
 @contextmanager
 def serving(scene: Scene, **options: Any) -> Iterator[Served]:
-    live = Live(scene, psnr, "reference", **{"shares": (0.9, 0.9), "clock": time.perf_counter, **options})
+    usual = {"backend": "reference", "shares": (0.9, 0.9), "clock": time.perf_counter}
+    live = Live(scene, psnr, **{**usual, **options})
     try:
         with Background(create_app(Page("toy", live=True), {}, live.routes), port=0) as server:
             yield Served(live, server)
@@ -401,6 +402,26 @@ def test_a_paused_training_gives_the_same_bits(served: Served, scene: Scene) -> 
     for name, column in zip(plain.names(), zip(plain, watched, strict=True), strict=True):
         assert torch.equal(*column), name
     assert seconds[8] - seconds[7] < 0.4  # the pause is no time of training
+
+
+def test_a_watched_training_gives_the_same_bits(scene: Scene) -> None:
+    """With the kernels that people train with: snapshots and renders between the steps leave nothing behind."""
+    config = TrainConfig(steps=25, max_gaussians=60)
+    plain = train(scene, config, "cpu")
+    with serving(scene, backend="cpu") as served, served.listen() as client:
+        ask(client, "ready")
+        wait(lambda: served.live.channel.waiting and served.live._held.ready)
+
+        def step(progressed: Progressed) -> None:
+            moment = Moment(progressed.step, progressed.steps, progressed.loss, 0, progressed.seconds, 3)
+            served.live.step(moment, progressed.gaussians)
+            wait(lambda: not served.live._encoding)
+
+        watched = train(scene, config, "cpu", step)
+        wait(lambda: served.live.channel._newest)
+        assert served.live._held.complete
+    for name, column in zip(plain.names(), zip(plain, watched, strict=True), strict=True):
+        assert torch.equal(*column), name
 
 
 def test_stop_from_a_page(served: Served, scene: Scene) -> None:

@@ -194,17 +194,27 @@ def test_names_for_pictures() -> None:
     ]
     stems = view_stems(names)
     assert stems[:7] == ["a-1", "a-1-1", "A-1-2", "etc-x", "a-b", "c_d_", "_jpg"]
-    assert len(stems[7]) == 60
+    assert len(stems[7]) == 50
     assert stems[8] == "r_render"  # r.render.jpg is the render of r
     assert view_stems(["a-2.png", "a.png", "a.jpg"]) == ["a-2", "a", "a-3"]
 
 
+def test_long_names_of_wide_letters_are_written(tmp_path: Path) -> None:
+    view = make_scene().views[0]
+    told: list[str] = []
+    write_views(tmp_path, replace(make_scene(), views=[replace(view, name="\U0001f600" * 60 + ".png")]), told.append)
+    assert told == []
+    assert len(own_pictures(tmp_path)) == 1
+
+
+FAR: dict[str, object] = {"position": [1.7e308, 1.7e308, 0]}  # finite, but its place as a camera sees it is not
 DAMAGES: dict[str, Callable[[dict[str, object]], object]] = {
     "no list": lambda entry: {"a": 1},
     "no object": lambda entry: [3],
     "no position": lambda entry: [{key: entry[key] for key in entry if key != "position"}],
     "short position": lambda entry: [{**entry, "position": [0, 0]}],
     "position NaN": lambda entry: [{**entry, "position": [0, 0, float("nan")]}],
+    "position too far": lambda entry: [{**entry, "rotation": [[0.8, 0.6, 0], [0.6, -0.8, 0], [0, 0, -1]], **FAR}],
     "position of words": lambda entry: [{**entry, "position": ["a", "b", "c"]}],
     "no rotation": lambda entry: [{**entry, "rotation": [[1, 0, 0], [0, 2, 0], [0, 0, 1]]}],
     "rotation NaN": lambda entry: [{**entry, "rotation": [[float("nan")] * 3] * 3}],
