@@ -34,9 +34,10 @@ def export(
 ) -> Exported:
     """Write `gaussians`, and the viewer that shows `page`, to an HTML file, which appears whole or not at all.
 
-    The scene takes at most 20, 26, 36 or 44 bytes a Gaussian for spherical harmonics of degree 0, 1, 2 or 3; the
-    viewer's own code comes on top. Cameras stay, without their photos. max_gaussians: the most important ones are kept,
-    by opacity times area. Raises InputError when nothing can be drawn, OSError when the place cannot be written.
+    The scene takes at most 20, 26, 36 or 44 bytes a Gaussian for spherical harmonics of degree 0, 1, 2 or 3, or 5.6 kB
+    where that is more; the viewer's own code comes on top. Cameras stay, without their photos. max_gaussians: the most
+    important ones are kept, by opacity times area. Raises InputError when nothing can be drawn, OSError when the place
+    cannot be written.
     """
     shown = gaussians[drawable(gaussians).nonzero()[:, 0]]
     kept = shown if max_gaussians is None else most_important(shown, max_gaussians)

@@ -362,6 +362,21 @@ def test_motion(shown: Callable[..., Watched]) -> None:
     assert close(position(still), start, 1e-9)
 
 
+def test_the_focus_is_not_lost_with_the_panel(shown: Callable[..., Watched]) -> None:
+    page = shown(with_cameras()).page
+    page.get_by_role("slider", name="Opacity").focus()
+    page.keyboard.press("h")
+    folder = page.get_by_role("button", name="Controls")
+    assert folder.evaluate("e => e === document.activeElement")
+    page.keyboard.press("h")
+    compare = page.get_by_role("button", name="Compare with photo")
+    compare.focus()
+    page.keyboard.press("Enter")
+    assert page.get_by_role("slider", name="Compare photo and render").evaluate("e => e === document.activeElement")
+    page.keyboard.press("Escape")
+    assert compare.evaluate("e => e === document.activeElement")
+
+
 def test_many_cameras_do_not_slow_the_sliders(shown: Callable[..., Watched]) -> None:
     """How large their frusta are is measured once, each camera against each."""
     page = shown(with_cameras()).page

@@ -113,8 +113,8 @@ export class Gallery {
     const { controls, panel, stage, bounds } = this.viewer;
     controls.fly(false);
     if (!this.compare.open) this.unfold = !panel.folded;
-    panel.fold(true); // it would lie on the photo
     this.compare.show(this.cameras[index]);
+    panel.fold(true); // it would lie on the photo
     stage.touched = true;
     stage.set(poseOf(plainCamera(this.cameras[index]), bounds));
     this.choose(index);
@@ -123,8 +123,8 @@ export class Gallery {
 
   endComparison() {
     if (!this.compare.open) return;
+    if (this.unfold) this.viewer.panel.fold(false); // the button that had the focus is there again
     this.compare.hide();
-    if (this.unfold) this.viewer.panel.fold(false);
     this.draw();
   }
 }

@@ -57,6 +57,7 @@ export class Panel {
   fold(closed = !this.folded) {
     this.element.classList.toggle("closed", closed);
     this.folder.setAttribute("aria-expanded", String(!closed));
+    if (closed && this.body.contains(document.activeElement)) this.folder.focus({ preventScroll: true });
     this.folder.title = closed ? "Show the controls (H)" : "Hide the controls (H)";
   }
 
