@@ -1,5 +1,7 @@
 """Photos of distorting lenses to the photos a pinhole would have taken."""
 
+import signal
+import threading
 from functools import cache, lru_cache
 from typing import Any
 
@@ -23,6 +25,8 @@ def load_pycolmap() -> Any:
     import pycolmap
 
     pycolmap.logging.minloglevel = int(pycolmap.logging.FATAL)  # what matters comes as an exception
+    if threading.current_thread() is threading.main_thread() and (ours := signal.getsignal(signal.SIGTERM)) is not None:
+        signal.signal(signal.SIGTERM, ours)  # its import has taken SIGTERM over, to print a stack and abort
     return pycolmap
 
 

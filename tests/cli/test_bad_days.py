@@ -766,3 +766,22 @@ def test_kernels_that_cannot_be_kept(place: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(prepare, "cache_folder", lambda: place / "cache" / "kernels")
     with pytest.warns(SfumatoWarning, match="cannot be kept in .*cache.*; set SFUMATO_CACHE"):
         prepare.prepare()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM that can be answered")
+def test_sigterm_stays_ours_when_pycolmap_is_loaded() -> None:
+    code = (
+        "import os, signal, time\n"
+        "from sfumato.capture.undistort import load_pycolmap\n"
+        "from sfumato.cli.interrupt import terminable\n"
+        "with terminable():\n"
+        "    load_pycolmap()\n"
+        "    try:\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "        time.sleep(5)\n"
+        "    except KeyboardInterrupt:\n"
+        "        print('interrupted')\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted\n", "")
