@@ -162,11 +162,11 @@ def test_photos_that_show_something_else_are_left_out(
     assert scene.protocol["left_out"] == ["noise.png"]
 
 
-@pytest.mark.parametrize("count", [1, 2])
-def test_too_few_photos(tmp_path: Path, photo: Callable[..., np.ndarray], count: int) -> None:
+@pytest.mark.parametrize(("count", "said"), [(1, "1 photo"), (2, "2 photos")])
+def test_too_few_photos(tmp_path: Path, photo: Callable[..., np.ndarray], count: int, said: str) -> None:
     for number in range(count):
         photo(tmp_path / "photos" / f"{number}.png", (32, 32), number)
-    with pytest.raises(InputError, match=f"holds {count} photos, and finding cameras needs 3 or more; take more"):
+    with pytest.raises(InputError, match=f"holds {said}, and finding cameras needs 3 or more; take more"):
         load_scene(tmp_path / "photos", cache=tmp_path / "cache")
 
 
