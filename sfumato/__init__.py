@@ -6,6 +6,7 @@
     gaussians = sfumato.train(scene)
     print(sfumato.evaluate(gaussians, scene.test, background=scene.background).psnr)
     sfumato.write("splat.ply", gaussians)
+    sfumato.export("scene.html", gaussians)
     picture = sfumato.render(gaussians, scene.test[0].camera).image  # (H, W, 3), differentiable
 
 Importing sfumato loads none of this, not even torch: each name is imported when it is first used.
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from sfumato.train import TrainConfig as TrainConfig
     from sfumato.train import plan_steps as plan_steps
     from sfumato.train import train as train
+    from sfumato.view.export import export as export
 
 __all__ = [
     "BackendError",
@@ -52,6 +54,7 @@ __all__ = [
     "View",
     "__version__",
     "evaluate",
+    "export",
     "load_scene",
     "plan_steps",
     "psnr",
@@ -78,6 +81,7 @@ _HOMES = {
     "SfumatoError": "core.errors",
     "TrainConfig": "train",
     "View": "core.scene",
+    "export": "view.export",
     "load_scene": "capture",
     "plan_steps": "train",
     "psnr": "evaluate",

@@ -28,7 +28,7 @@ const whole = new Promise((resolve, reject) => {
   loader.open(
     splat,
     {
-      limit: renderer.limit,
+      limit: renderer.limits,
       onbegin: ({ count, degree, shown }) => renderer.begin(shown ?? count, degree),
       onrows: (rows) => renderer.add(rows),
       ondone: resolve,

@@ -2,6 +2,8 @@
 
 import math
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from time import perf_counter
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -11,10 +13,14 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from sfumato.core import progress as core
+
 if TYPE_CHECKING:
     from sfumato.train import Progressed
 
-__all__ = ["Stages", "TrainingLine", "duration"]
+__all__ = ["Stages", "TrainingLine", "duration", "patient"]
+
+MOMENT = 1.5  # seconds
 
 PLAIN_EVERY = 15.0  # seconds between plain lines at most ...
 PLAIN_SHARE = 0.1  # ... or this share of the work, whichever comes first
@@ -86,6 +92,19 @@ class Stages:
         counted = f" {done}," if done > 1 else ""
         self._console.print(f"{self._stage}:{counted} {perf_counter() - self._began:.1f} s", soft_wrap=True)
         self._stage = ""
+
+
+@contextmanager
+def patient() -> Iterator[core.Progress]:
+    """Shows progress of what takes more than a moment."""
+    began = perf_counter()
+    with Stages() as stages:
+
+        def progress(stage: str, done: int, total: int) -> None:
+            if perf_counter() - began > MOMENT:
+                stages(stage, done, total)
+
+        yield progress
 
 
 class TrainingLine:

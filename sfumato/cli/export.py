@@ -40,6 +40,7 @@ def main(words: Sequence[str]) -> int:
     """Run the verb; returns the exit code."""
     flags = parse(Export, words)
     _check(flags)
+    from sfumato.cli.console import patient
     from sfumato.cli.output import check_writable
     from sfumato.cli.splat import read_splat
     from sfumato.view.export import export, find_camera
@@ -57,7 +58,8 @@ def main(words: Sequence[str]) -> int:
     if gaussians.degree > 3:
         told = f"{splat} has spherical harmonics of degree {gaussians.degree}; a page shows them up to 3"
         warnings.warn(told, SfumatoWarning, stacklevel=1)
-    done = export(flags.output, gaussians, page, flags.sh_degree, flags.max_gaussians)
+    with patient() as progress:
+        done = export(flags.output, gaussians, page, flags.sh_degree, flags.max_gaussians, progress)
     each = done.scene_bytes / done.count
     print(
         f"{flags.output}: {done.bytes / 1e6:.1f} MB, of which {done.scene_bytes / 1e6:.1f} MB are the scene: "

@@ -1,7 +1,7 @@
 """The composition behind `train`, `eval` and `demo`: a scene to a folder with splat, scores, pictures and protocol."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sfumato import formats
 from sfumato.cli.board import Board
-from sfumato.cli.console import Stages, TrainingLine, duration
+from sfumato.cli.console import Stages, TrainingLine, duration, patient
 from sfumato.cli.interrupt import Stopped, gentle
 from sfumato.cli.journal import Journal
 from sfumato.cli.keeper import Keeper, Saving
@@ -51,8 +51,6 @@ __all__ = [
     "train_and_report",
     "write_page",
 ]
-
-MOMENT = 1.5  # seconds
 
 
 @dataclass(frozen=True)
@@ -120,21 +118,8 @@ def prepare(backend: str) -> None:
     function: Callable[[Progress], None] | None = getattr(backends.load(backend), "prepare", None)
     if function is None:
         return
-    with _patient() as progress:
+    with patient() as progress:
         function(progress)
-
-
-@contextmanager
-def _patient() -> Iterator[Progress]:
-    """Shows progress of what takes more than a moment."""
-    began = perf_counter()
-    with Stages() as stages:
-
-        def progress(stage: str, done: int, total: int) -> None:
-            if perf_counter() - began > MOMENT:
-                stages(stage, done, total)
-
-        yield progress
 
 
 def train_and_report(
@@ -189,7 +174,7 @@ def train_and_report(
         earlier = start.earlier if isinstance(start, TrainingState) else 0
         write_run(folder, asked or {}, config, earlier, _usual(scene, config))
         if not (folder / CAMERAS).is_file():
-            with _patient() as progress:
+            with patient() as progress:
                 write_views(folder, scene, say, progress)
 
         keeper = Keeper(Checkpoints(folder / CHECKPOINTS), config, scene_digest(scene), saving, say)
@@ -294,7 +279,7 @@ def _photos(folder: Path, scene: Scene) -> dict[str, str]:
     """Where in the folder the small copies of the held-out photos are, by the names of the views."""
     if not (folder / "config.json").is_file():  # an evaluation by itself
         clear(folder, (CAMERAS,))  # of the one before it
-        with _patient() as progress:
+        with patient() as progress:
             write_views(folder, replace(scene, views=scene.test), say, progress)
     sizes = {view.name: (view.camera.width, view.camera.height) for view in scene.test}
     try:

@@ -8,6 +8,7 @@ from pathlib import Path
 from sfumato.core.errors import InputError
 from sfumato.core.files import replacing
 from sfumato.core.gaussians import Gaussians
+from sfumato.core.progress import Progress, silent
 from sfumato.view.bundle import page_html
 from sfumato.view.packed import MAX_DEGREE, drawable, most_important
 from sfumato.view.page import Page, PageCamera
@@ -30,21 +31,29 @@ class Exported:
 
 
 def export(
-    path: Path, gaussians: Gaussians, page: Page, sh_degree: int = MAX_DEGREE, max_gaussians: int | None = None
+    path: str | Path,
+    gaussians: Gaussians,
+    page: Page | None = None,
+    sh_degree: int = MAX_DEGREE,
+    max_gaussians: int | None = None,
+    progress: Progress = silent,
 ) -> Exported:
     """Write `gaussians`, and the viewer that shows `page`, to an HTML file, which appears whole or not at all.
+
+    page: None has the file's name as its title, and no cameras.
 
     The scene takes at most 20, 26, 36 or 44 bytes a Gaussian for spherical harmonics of degree 0, 1, 2 or 3, or 5.6 kB
     where that is more; the viewer's own code comes on top. Cameras stay, without their photos. max_gaussians: the most
     important ones are kept, by opacity times area. Raises InputError when nothing can be drawn, OSError when the place
     cannot be written.
     """
+    path = Path(path)
     shown = gaussians[drawable(gaussians).nonzero()[:, 0]]
     kept = shown if max_gaussians is None else most_important(shown, max_gaussians)
     degree = min(sh_degree, gaussians.degree, MAX_DEGREE)
-    data = squeeze(kept.with_degree(degree))
+    data = squeeze(kept.with_degree(degree), progress)
     with replacing(path) as file:
-        for part in _page(data, page):
+        for part in _page(data, page or Page(path.stem)):
             file.write(part.encode("utf-8"))
         size = file.tell()
     scene = sum(len(block) for block in _blocks(data))

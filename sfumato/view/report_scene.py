@@ -23,7 +23,7 @@ def scene_of(run: Run) -> tuple[str, str]:
     kept = most_important(run.gaussians.detach().to("cpu"), MOST)
     data = squeeze_with(kept, Steps.of(LEVEL))
     text = html_of(data, _page(run))
-    said = "A rounded copy of the scene that is part of this file."
+    said = "The scene is part of this file, its numbers rounded a little."
     if len(kept) < len(run.gaussians):
         said = (
             f"The {len(kept):,} most important of {len(run.gaussians):,} Gaussians, those of the largest opacity times "

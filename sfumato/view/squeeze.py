@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from sfumato.core import sh as harmonics
 from sfumato.core.errors import InputError
 from sfumato.core.gaussians import Gaussians
+from sfumato.core.progress import Progress, silent
 from sfumato.core.rotation import multiply_quaternions
 from sfumato.view.packed import MAX_DEGREE, ROW, drawable
 
@@ -69,21 +70,23 @@ def budget_of(count: int, degree: int) -> int:
     return max(LEAST, int(BUDGET[degree] * count * 0.9999) - ELEMENT)
 
 
-def squeeze(gaussians: Gaussians) -> bytes:
+def squeeze(gaussians: Gaussians, progress: Progress = silent) -> bytes:
     """The finest data that stays within `budget_of`; degrees above 3 and what cannot be drawn are left out.
 
-    Raises InputError when nothing is left.
+    progress: is told of the steps that are tried, then of Gaussians. Raises InputError when nothing is left.
     """
     scene = _Scene.of(gaussians)
     budget = budget_of(scene.count, scene.degree)
     sample = scene.sample(2)
     low, high = 0, LADDER  # the coarsest fits anything: all but the boxes of the rows is zero
     while low < high:
+        progress("choosing steps", LADDER.bit_length() - (high - low).bit_length(), LADDER.bit_length())
         middle = (low + high) // 2
         size = len(_encode(sample, Steps.of(middle)))
         low, high = (low, middle) if size * scene.count <= budget * sample.count else (middle + 1, high)
+    progress("choosing steps", LADDER.bit_length(), LADDER.bit_length())
     for level in range(low, LADDER + 1):
-        data = _encode(scene, Steps.of(level))
+        data = _encode(scene, Steps.of(level), progress)
         if len(data) <= budget:
             return data
     raise InputError(f"{scene.count} Gaussians cannot be written in {budget} bytes")
@@ -188,7 +191,7 @@ def _turned(quats: torch.Tensor) -> _Floats:
     return turned[:, 1:].numpy()
 
 
-def _encode(scene: _Scene, steps: Steps) -> bytes:
+def _encode(scene: _Scene, steps: Steps, progress: Progress = silent) -> bytes:
     """The whole: "sfx1", the length of a JSON header, the header, and per segment its length and deflated bytes."""
     header = {
         "count": scene.count,
@@ -205,6 +208,7 @@ def _encode(scene: _Scene, steps: Steps) -> bytes:
     for start in range(0, scene.count, SEGMENT):
         data = _encode_segment(scene.part(slice(start, start + SEGMENT)), steps)
         parts += [len(data).to_bytes(4, "little"), data]
+        progress("squeezing", min(start + SEGMENT, scene.count), scene.count)
     return b"".join(parts)
 
 

@@ -560,7 +560,7 @@ def test_a_page_from_the_first_step_to_the_last(open_page: Callable[..., Watched
     with serving(scene, shares=(0.3, 0.3)) as served:
         gaussians = crowd(300, 1, spread=0.3).transform(torch.eye(3), torch.tensor([0.0, 0, -3]))
         page.goto(served.url)
-        page.get_by_text("Preparing").wait_for()
+        page.get_by_role("status").get_by_text("Preparing").wait_for()
         seen = page.evaluate_handle("window.sfumato.renderer.statistics")
 
         def train_until(reached: Callable[[], object]) -> None:
@@ -572,7 +572,7 @@ def test_a_page_from_the_first_step_to_the_last(open_page: Callable[..., Watched
         train_until(lambda: seen.evaluate("statistics => statistics.gaussians") > 0)
         first = served.live.channel._newest.serial
         train_until(lambda: served.live.channel._newest.serial > first + 1)  # it asks for more by itself
-        page.get_by_text("Training", exact=True).wait_for()
+        page.get_by_role("status").get_by_text("Training", exact=True).wait_for()
         train_until(
             lambda: page.locator(".held-out .wipe").is_visible() and page.locator(".training .curve").count() == 2
         )
@@ -583,7 +583,12 @@ def test_a_page_from_the_first_step_to_the_last(open_page: Callable[..., Watched
         wait(lambda: page.wait_for_timeout(20) or served.live.paused)
         pausing = threading.Thread(target=served.live.wait, args=(gaussians,))
         pausing.start()
-        page.get_by_text("Paused", exact=True).wait_for()
+        page.get_by_role("status").get_by_text("Paused", exact=True).wait_for()
+        assert not page.locator(".panel-note").is_visible()  # the section says it
+        page.get_by_role("button", name="Controls").click()
+        assert page.locator(".panel-note").text_content() == "Paused"
+        assert page.locator(".panel-note").is_visible()
+        page.get_by_role("button", name="Controls").click()
         page.get_by_role("button", name="Resume").click()
         wait(lambda: page.wait_for_timeout(20) or not pausing.is_alive())
 
@@ -619,12 +624,12 @@ def test_a_page_comes_back_after_a_drop(open_page: Callable[..., Watched], scene
         app = create_app(Page("toy", live=True), {}, live.routes)
         with Background(app, port=0) as server:
             page.goto(server.url)
-            page.get_by_text("Preparing").wait_for()
-        page.get_by_text("Connection lost").wait_for()
+            page.get_by_role("status").get_by_text("Preparing").wait_for()
+        page.get_by_role("status").get_by_text("Connection lost").wait_for()
         with Background(app, port=server.port) as again:
             assert again.port == server.port
             live.became("scoring")
-            page.get_by_text("Scoring").wait_for()
+            page.get_by_role("status").get_by_text("Scoring").wait_for()
             live.end()
     finally:
         live.close()

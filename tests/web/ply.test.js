@@ -154,6 +154,11 @@ test("truncated: what came is shown, and the reader says so; a header that lies"
   assert.equal(read(lie).begun[0], 100);
   const text = ply({ format: "ascii", columns: PLAIN, rows: 3 });
   assert.deepEqual(read(text.subarray(0, -1)).notes, []); // only the last newline lacks
+  const torn = new PlyReader("a.ply", (count, degree) => new Batcher(degree, () => {}), Infinity);
+  torn.push(cut);
+  torn.cut = "The connection broke";
+  torn.end();
+  assert.deepEqual(torn.notes, ["The connection broke: 69 of 100 Gaussians are there."]);
   assert.throws(() => read(text.subarray(0, -9)), /damaged: a line for 14 properties says/);
 });
 
@@ -228,6 +233,8 @@ test("more than may be shown: the most important ones, in their order, and a sen
   const means = new Float32Array(told.rows[0].geometry.buffer);
   assert.deepEqual([means[0], means[4], means[8]], [4, 18, 100]);
   assert.deepEqual([told.begun[0].count, told.begun[0].shown, told.done.leftOut], [100, 3, 1]);
+  const plain = await load(ply({ columns: PLAIN, rows: 100, of }), [3, 0, 0, 0]); // as many as there is room for at its degree
+  assert.equal(plain.begun[0].shown, 3);
   assert.match(told.done.note, /This device can show 3 of the 99 Gaussians: .* 1 Gaussian has/);
   const ties = await load(ply({ columns: PLAIN, rows: 5000, of: (row, name) => (name === "x" ? row : 1) }), 4500);
   assert.deepEqual([ties.done.count, ties.rows.length], [4500, 2]);

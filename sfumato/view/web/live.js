@@ -9,7 +9,8 @@ import { readWire } from "./wire.js";
 
 /**
  * What is used of the viewer.
- * @typedef {{renderer: {limit: number, next: unknown}, panel: {addSection: (title: string, content: HTMLElement) => void},
+ * @typedef {{renderer: {limit: number, next: unknown}, panel: {addSection: (title: string, content: HTMLElement) => void,
+ *     setNote: (text: string) => void},
  *   replaceRows: (rows: import("./pack.js").PackedRows) => void, fail: (sentence: string) => void}} LiveViewer
  */
 /** @typedef {import("./live_words.js").LivePoint} LivePoint */
@@ -106,6 +107,14 @@ export class LiveTraining {
     setText(this.numbers.Time, OVER.has(now.state) ? liveDuration(now.seconds) : left);
     setText(this.numbers.Memory, liveMemory(now.memory));
     this.offer();
+    this.note();
+  }
+
+  /** What is to be seen of it while the panel is folded. */
+  note() {
+    const { state, bar, connection, stateText } = this;
+    const share = state === "training" ? ` ${Math.floor(100 * bar.value)} %` : "";
+    this.viewer.panel.setNote((stateText.textContent ?? "") + (connection === "open" ? share : ""));
   }
 
   /** Which buttons are of use. */
@@ -179,6 +188,7 @@ export class LiveTraining {
       this.say(`The server refused this page: ${reason}.`);
     }
     this.offer();
+    this.note();
   }
 
   /** Somebody looks again: no reason to wait longer. */

@@ -2,6 +2,7 @@
 
 import { startWorker } from "./workers.js";
 
+/** @typedef {import("./load_worker.js").Limit} Limit */
 /** @typedef {import("./load_worker.js").LoadMessage} LoadMessage */
 /** @typedef {import("./load_worker.js").WorkerSource} WorkerSource */
 /**
@@ -12,7 +13,7 @@ import { startWorker } from "./workers.js";
  * What is called meanwhile. count: Gaussians in the source, shown: how many will come at most; note: a sentence or more
  * about what is not as in the source, or empty. After onfail nothing comes any more, nor after cancel().
  * @typedef {{
- *   limit?: number,
+ *   limit?: Limit,
  *   onbegin?: (scene: {count: number, degree: number, shown: number, name: string}) => void,
  *   onrows?: (rows: import("./pack.js").PackedRows) => void,
  *   ondone?: (scene: {count: number, leftOut: number, note: string}) => void,
@@ -50,7 +51,7 @@ export class Loader {
     for (const message of early) this.heard(worker, message);
   }
 
-  /** @param {Source} source @param {number | null} limit null: told later */
+  /** @param {Source} source @param {Limit | null} limit null: told later */
   start(source, limit) {
     this.cancel();
     const name = sourceName(source);

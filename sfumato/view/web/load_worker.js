@@ -10,21 +10,22 @@ import { isWire, readWire } from "./wire.js";
 /** @typedef {import("./pack.js").PackedRows} PackedRows */
 /** @typedef {{url: string} | {file: File} | {bytes: ArrayBuffer} | {texts: string[]}} WorkerSource */
 /** @typedef {{stream: ReadableStream<Uint8Array>, size: number}} OpenedSource  size: bytes, Infinity where not known */
-/** @typedef {{push(bytes: Uint8Array): void | Promise<void>, end(): void | Promise<void>, notes: string[]}} SplatReader */
+/** @typedef {{push(bytes: Uint8Array): void | Promise<void>, end(): void | Promise<void>, notes: string[], cut: string}} SplatReader */
 /**
  * @typedef {{type: "begin", count: number, degree: number, shown: number, name: string}
  *   | {type: "rows", rows: PackedRows} | {type: "progress", share: number}
  *   | {type: "done", count: number, leftOut: number, note: string} | {type: "fail", sentence: string}} LoadMessage
  */
+/** Most Gaussians that can be shown: at all, or of degree 0, 1, 2, 3. @typedef {number | number[]} Limit */
 
 const LOAD_PIECE = 1 << 22; // bytes given to a reader at a time
-const LOAD_SMALL = 12 << 21; // bytes; every graphics card holds 2 million Gaussians, and in no format are they smaller
+const LOAD_SMALL = 12 << 21; // bytes; every graphics card holds 2 million Gaussians, and few formats have smaller ones
 const OTHER_FORMATS = /\.(spz|splat|ksplat|sog|glb|gltf|usdz?|rad)$/i;
 
 if (typeof importScripts === "function") {
-  /** @type {(limit: number) => void} */
+  /** @type {(limit: Limit) => void} */
   let tellLimit = () => {};
-  /** @type {Promise<number>} */
+  /** @type {Promise<Limit>} */
   const told = new Promise((resolve) => (tellLimit = resolve));
   self.addEventListener("message", ({ data: { source, name, limit } }) => {
     if (source) void loadAll(source, name, limit ?? told);
@@ -32,7 +33,7 @@ if (typeof importScripts === "function") {
   });
 }
 
-/** @param {WorkerSource} source @param {string} name @param {number | Promise<number>} limit */
+/** @param {WorkerSource} source @param {string} name @param {Limit | Promise<Limit>} limit */
 async function loadAll(source, name, limit) {
   try {
     await new SplatLoad(source, name, limit, tellLoad).run();
@@ -51,7 +52,7 @@ function tellLoad(message, transfer = []) {
 export class SplatLoad {
   /**
    * @param {WorkerSource} source @param {string} name
-   * @param {number | Promise<number>} limit most Gaussians that can be shown; a promise, where the page is not ready
+   * @param {Limit | Promise<Limit>} limit a promise, where the page is not ready
    *   to say, is waited for only if it matters
    * @param {(message: LoadMessage, transfer?: ArrayBuffer[]) => void} tell
    */
@@ -59,7 +60,9 @@ export class SplatLoad {
     this.source = source;
     this.name = name;
     this.told = limit;
-    this.limit = typeof limit === "number" ? limit : Infinity;
+    /** @type {Limit} */
+    this.limit = limit instanceof Promise ? Infinity : limit;
+    this.most = Infinity; // Gaussians of this scene that can be shown
     this.tell = tell;
     this.count = 0; // handed on
     this.passes = 1;
@@ -75,7 +78,8 @@ export class SplatLoad {
 
   async run() {
     await this.pass((count, degree) => {
-      if (count > this.limit) {
+      this.most = typeof this.limit === "number" ? this.limit : this.limit[degree];
+      if (count > this.most) {
         this.passes = 2;
         return new Batcher(degree, () => {}, (columns, index) => this.measured.push(importanceOf(columns, index)) < 0);
       }
@@ -93,7 +97,7 @@ export class SplatLoad {
 
   /** The second pass: the same again, and only the most important are kept. */
   async select() {
-    const { measured, limit } = this;
+    const { measured, most: limit } = this;
     const order = Float64Array.from(measured).sort();
     const least = order[Math.max(0, order.length - limit)];
     let ties = limit - measured.reduce((sum, value) => sum + (value > least ? 1 : 0), 0);
@@ -130,7 +134,7 @@ export class SplatLoad {
     let broken = "";
     for (;;) {
       const piece = await input.read().catch((error) => {
-        broken = `The connection broke (${error.message}).`;
+        broken = `The connection broke (${error.message}); reload the page to try again`;
         return { done: true, value: undefined };
       });
       const { done, value } = piece;
@@ -153,9 +157,10 @@ export class SplatLoad {
       }
       if (done) break;
     }
+    reader.cut = broken;
     await reader.end();
     this.leftOut = this.batcher?.leftOut ?? 0;
-    this.notes.push(...(broken ? [broken] : []), ...reader.notes);
+    this.notes.push(...reader.notes);
   }
 
   /**

@@ -24,11 +24,12 @@ export class Panel {
     /** @type {Record<string, {row: HTMLElement, set: (value: any) => void, input?: HTMLInputElement}>} */
     this.rows = panelRows(settings, change);
     this.title = element("h1", {}, "sfumato");
+    this.note = element("span", { class: "panel-note" }); // seen while the panel is folded
     const fold = () => this.fold();
     this.folder = iconButton("panel", { label: "Controls", keys: "h", onclick: fold });
     this.folder.setAttribute("aria-controls", "panel-body");
     const help = iconButton("help", { label: "Help: keys and gestures", keys: "?", onclick: actions.help });
-    const head = element("div", { class: "panel-head" }, this.title, help, this.folder);
+    const head = element("div", { class: "panel-head" }, this.title, this.note, help, this.folder);
     head.addEventListener("click", (event) => {
       if (matchMedia(SMALL).matches && !(event.target instanceof Element && event.target.closest("button"))) fold();
     });
@@ -99,6 +100,14 @@ export class Panel {
   setTitle(title) {
     this.title.textContent = title;
     this.title.title = title;
+  }
+
+  /**
+   * What goes on, in a word or two.
+   * @param {string} text
+   */
+  setNote(text) {
+    if (this.note.textContent !== text) this.note.textContent = text;
   }
 
   /**

@@ -48,6 +48,7 @@ export class PlyReader {
     this.element = 0; // the element at hand
     this.row = 0; // and its next row
     this.done = false;
+    this.cut = ""; // what ended it too soon, where that is known
   }
 
   /** @param {Uint8Array} bytes */
@@ -65,9 +66,9 @@ export class PlyReader {
     if (!this.done) {
       const { name, count } = this.vertex();
       const came = this.header?.elements[this.element].name === name ? this.row : 0;
-      if (!came) throw new LoadError(`${this.name} is truncated: none of its ${count.toLocaleString("en")} Gaussians is there.`);
+      if (!came) throw new LoadError(`${this.cut || `${this.name} is truncated`}: none of its ${count.toLocaleString("en")} Gaussians is there.`);
       this.notes.push(
-        `The file is truncated: ${came.toLocaleString("en")} of ${count.toLocaleString("en")} Gaussians are there.`,
+        `${this.cut || "The file is truncated"}: ${came.toLocaleString("en")} of ${count.toLocaleString("en")} Gaussians are there.`,
       );
     }
     this.batcher?.flush();

@@ -90,6 +90,11 @@ export class Renderer {
     return this.limitAt(3);
   }
 
+  /** The same for each degree. */
+  get limits() {
+    return [0, 1, 2, 3].map((degree) => this.limitAt(degree));
+  }
+
   /** Whether another draw would change the picture. */
   get stale() {
     return !this.lost && (this.changed || this.fading !== null);

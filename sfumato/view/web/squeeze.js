@@ -42,6 +42,7 @@ export class SqueezeReader {
     /** @type {Batcher | null} */
     this.batcher = null;
     this.came = 0; // Gaussians
+    this.cut = ""; // what ended it too soon, where that is known
   }
 
   /** @param {Uint8Array} bytes */
@@ -68,7 +69,7 @@ export class SqueezeReader {
     if (!this.done) {
       if (!this.came) this.damaged();
       const all = this.header?.count.toLocaleString("en");
-      this.notes.push(`The file is truncated: ${this.came.toLocaleString("en")} of ${all} Gaussians are there.`);
+      this.notes.push(`${this.cut || "The file is truncated"}: ${this.came.toLocaleString("en")} of ${all} Gaussians are there.`);
     }
     this.batcher?.flush();
   }

@@ -167,9 +167,9 @@ export class Viewer {
    * Load a splat and show it as it comes; what is shown before stays until there is some of it.
    * @param {Source} source
    * @param {() => void} [adopt] called before any of it is shown
-   * @param {number} [limit] of Gaussians
+   * @param {import("./load.js").Limit} [limit] of Gaussians
    */
-  open(source, adopt = () => {}, limit = this.renderer.limit) {
+  open(source, adopt = () => {}, limit = this.renderer.limits) {
     const { renderer, messages } = this;
     const opening = ++this.openings;
     let asked = messages.elements.some((part) => part.contains(document.activeElement));
