@@ -169,6 +169,8 @@ def _check(flags: Train) -> None:
         raise InputError(f"--port must be from 0 (any that is free) to 65535; got {flags.port}")
     if not -(2**63) <= flags.seed < 2**63:
         raise InputError(f"--seed must be a whole number of at most 18 digits; got {flags.seed}")
+    if not flags.view and (flags.port, flags.host, flags.no_open) != (Train.port, Train.host, Train.no_open):
+        raise InputError("--port, --host and --no-open are for the page of --view; give --view too")
     if flags.force and (flags.resume or flags.extend is not None):
         raise InputError("give --force to start again or --resume or --extend to go on, not both")
     if flags.extend is not None and flags.extend < 1:

@@ -70,6 +70,11 @@ def test_a_port_that_is_not_given(
     assert said == f"cannot listen at 127.0.0.1, port {port}: {os.strerror(number)}; {advice}"
 
 
+@pytest.mark.parametrize("words", [["--port", "80"], ["--host", "0.0.0.0"], ["--no-open"]])
+def test_a_page_that_nobody_asked_for(capsys: Tell, words: list[str]) -> None:
+    assert refusal(capsys, ["train", "photos", "-o", "out", *words]).endswith("give --view too")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends Ctrl-C to whole groups of processes only")
 def test_ctrl_c_leaves_no_connection_open() -> None:
     main_thread = threading.main_thread().ident or 0

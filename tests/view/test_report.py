@@ -291,7 +291,7 @@ def test_it_works_from_disk(tmp_path: Path, seed: int, open_page: Callable[..., 
     page.get_by_role("link", name="good.jpg").click()
     assert page.locator("figure:target b").inner_text() == "good.jpg"
     page.get_by_role("button", name="Enlarge").first.click()
-    assert page.get_by_role("button", name="Shrink").get_attribute("aria-pressed") == "true"
+    assert page.get_by_role("button", name="Shrink").count() == 1
     assert watched.requests == [url for url in watched.requests if url.startswith((path.as_uri(), "data:", "blob:"))]
 
 

@@ -104,6 +104,16 @@ test("elements before, of fixed size and of lists; lists beside, elements after"
   checkPlain(read(Buffer.from(lines), 11), 2);
 });
 
+test("a list that never ends is not gathered", () => {
+  const row = ply({ columns: PLAIN, rows: 1, more: "property list uint float extra\n" });
+  const endless = new PlyReader("a.ply", (count, degree) => new Batcher(degree, () => {}), Infinity);
+  endless.push(row);
+  endless.push(Uint8Array.of(255, 255, 255, 127));
+  assert.throws(() => {
+    for (let i = 0; i < 9; i++) endless.push(new Uint8Array(1 << 22));
+  }, /damaged: it has a row of more than 16 MB/);
+});
+
 test("harmonics: channel by channel in the file, basis by basis here; degrees 1 to 4; odd numbers of them", () => {
   for (const [count, degree] of [[9, 1], [24, 2], [45, 3], [72, 4], [30, 2], [3, 0]]) {
     const rest = Array.from({ length: count }, (_, index) => `f_rest_${index}`);

@@ -19,6 +19,7 @@ const PLY_TYPES = new Map([
   ...["float", "float32"].map((name) => /** @type {[string, string]} */ ([name, "f4"])),
   ...["double", "float64"].map((name) => /** @type {[string, string]} */ ([name, "f8"])),
 ]);
+const PLY_MOST_ROW = 1 << 24; // bytes; a longer list is damage, and would be gathered piece by piece
 const PLY_MOST_HEADER = 1 << 20; // bytes; what is longer is no header
 const PLY_FLAT = Math.log(1e-6); // log scale of the third axis of a disc, whose file has only two
 const PLY_WORD = /^[-+]?(nan|inf|infinity)$/i; // what Number() does not know, and Python writes
@@ -57,6 +58,7 @@ export class PlyReader {
     this.held = this.held.length ? joinedBytes(this.held, bytes) : bytes;
     if (!this.header && !this.readHeader(false)) return;
     this.held = this.held.slice(this.consume(this.held, false)); // a copy: the piece it came in may be large
+    if (this.held.length > PLY_MOST_ROW) throw new LoadError(`${this.name} is damaged: it has a row of more than 16 MB.`);
   }
 
   /** The file has ended; says in `notes` when that was too soon. */

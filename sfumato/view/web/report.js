@@ -119,10 +119,8 @@ function comparedFigure(figure) {
   const button = document.createElement("button");
   button.type = "button";
   button.textContent = "Enlarge";
-  button.setAttribute("aria-pressed", "false");
   button.addEventListener("click", () => {
     const large = figure.classList.toggle("large");
-    button.setAttribute("aria-pressed", String(large));
     button.textContent = large ? "Shrink" : "Enlarge";
     figure.scrollIntoView({ block: "nearest" });
   });

@@ -24,6 +24,8 @@ export class Sorter {
     this.broken = false;
     /** @type {SortWish | null} what was asked for last */
     this.wish = null;
+    /** @type {SortWish | null} what somebody waits for */
+    this.awaited = null;
     /** @type {SortWish | null} what the newest order was made for */
     this.done = null;
     /** @type {SortWish | null} */
@@ -66,10 +68,11 @@ export class Sorter {
   /** Resolves when the newest order is of exactly this wish, or none is to come. @param {SortWish} wish */
   async exactly(wish) {
     while (!this.broken && !this.isFresh(wish)) {
-      this.wish = wish;
+      this.awaited = this.wish = wish;
       if (!this.inFlight) this.#sort(wish);
       await new Promise((resolve) => this.waiting.add(() => resolve(null)));
     }
+    if (this.awaited === wish) this.awaited = null;
   }
 
   /** Whether the newest order is of exactly this wish. @param {SortWish} wish */
@@ -106,7 +109,8 @@ export class Sorter {
     if (reply.count) this.middleDepth = Math.sqrt(reply.nearest * reply.farthest);
     this.onorder(reply);
     if (this.spare.length === 0) this.spare.push(reply.order);
-    if (this.wish && !this.#goodEnough(this.wish)) this.#sort(this.wish);
+    if (this.awaited && !this.isFresh(this.awaited)) this.#sort(this.awaited); // before a view that moves on and on
+    else if (this.wish && !this.#goodEnough(this.wish)) this.#sort(this.wish);
     this.#wake();
   }
 

@@ -13,6 +13,7 @@ import { MAX_DEGREE, ROW, SH_C0, createColumns, restOf } from "./pack.js";
 
 const SQUEEZE_PLACES = 4; // columns of places: differences of the upper bits' Morton codes; lower bits of x, y, z
 const SQUEEZE_TOP = 5; // upper bits of each coordinate
+const MOST_SEGMENT = 1 << 24; // Gaussians; ours have 65536
 const SQUEEZE_BOX = 40; // bytes: lowest x y z, step, bits of a coordinate
 const SQRT3 = Math.sqrt(3);
 const SQRT6 = Math.sqrt(6);
@@ -106,9 +107,9 @@ export class SqueezeReader {
     } catch {
       this.damaged();
     }
-    const { count, degree, segment, bands } = header;
+    const { count, degree, segment, bands } = header ?? this.damaged();
     const whole = [count, degree, segment].every((value) => Number.isInteger(value) && value >= 0);
-    if (!whole || !count || degree > MAX_DEGREE || !segment || segment % ROW || !(bands?.length >= degree)) this.damaged();
+    if (!whole || segment > MOST_SEGMENT || !count || degree > MAX_DEGREE || !segment || segment % ROW || !(bands?.length >= degree)) this.damaged();
     this.header = header;
     this.batcher = this.begin(count, degree);
   }
