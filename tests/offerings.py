@@ -1,6 +1,7 @@
 """Small inputs of every kind, whole, for tests that damage them or train on them."""
 
 import json
+import math
 import struct
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,9 @@ from ring import FLIP, SIZE, photos, points, viewmats
 
 from sfumato import formats
 from sfumato.core.gaussians import Gaussians
+from sfumato.core.image import write_image
 from sfumato.core.rotation import quaternion_from_matrix
+from sfumato.core.scene import Scene
 
 NAMES = [f"{number}.jpg" for number in range(6)]
 FOCAL = 40.0  # pixels
@@ -58,6 +61,22 @@ def transforms(folder: Path, frame: dict[str, Any] | None = None, **top: Any) ->
     whole = {"fl_x": FOCAL, "fl_y": FOCAL, "cx": SIZE[0] / 2, "cy": SIZE[1] / 2, "w": SIZE[0], "h": SIZE[1]}
     text = json.dumps({**whole, "frames": frames, **top})
     (folder / "transforms.json").write_text(text, encoding="utf-8")
+    return folder
+
+
+def blender(folder: Path, scene: Scene) -> Path:
+    """A scene as photos and transforms_{train,test}.json with OpenGL's axes, as Blender's datasets have them."""
+    flip = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0]))
+    for split, views in (("train", scene.train), ("test", scene.test)):
+        frames = []
+        for view in views:
+            write_image(folder / split / view.name, view.image)
+            pose = torch.linalg.inv(view.camera.viewmat) @ flip
+            frames.append({"file_path": f"./{split}/{Path(view.name).stem}", "transform_matrix": pose.tolist()})
+        camera = scene.views[0].camera
+        angle = 2 * math.atan(camera.width / (2 * camera.K[0, 0].item()))
+        text = json.dumps({"camera_angle_x": angle, "frames": frames})
+        (folder / f"transforms_{split}.json").write_text(text, encoding="utf-8")
     return folder
 
 

@@ -25,18 +25,6 @@ const pause = () =>
 export function offer(viewer, loaded) {
   const gl = /** @type {WebGL2RenderingContext} */ (viewer.canvas.getContext("webgl2"));
 
-  /** Pixels of the canvas, bottom row first; returns once the GPU has drawn them. */
-  function read(width, height) {
-    const [target, pack] = [gl.getParameter(gl.READ_FRAMEBUFFER_BINDING), gl.getParameter(gl.PIXEL_PACK_BUFFER_BINDING)];
-    const pixels = new Uint8Array(4 * width * height);
-    gl.bindFramebuffer(gl.READ_FRAMEBUFFER, null);
-    gl.bindBuffer(gl.PIXEL_PACK_BUFFER, null);
-    gl.readPixels(0, 0, width, height, gl.RGBA, gl.UNSIGNED_BYTE, pixels);
-    gl.bindFramebuffer(gl.READ_FRAMEBUFFER, target);
-    gl.bindBuffer(gl.PIXEL_PACK_BUFFER, pack);
-    return pixels;
-  }
-
   /** Frames as a person sees them, browser and sorting included: {frames, draws} in ms, one for each camera. */
   async function frames(cameras) {
     const [times, draws] = [[], []];
@@ -44,7 +32,7 @@ export function offer(viewer, loaded) {
     for (const camera of cameras) {
       const start = performance.now();
       viewer.draw(camera);
-      read(1, 1);
+      window.watch.read(gl, 1, 1);
       draws.push(performance.now() - start);
       const now = await pause();
       times.push(now - last);
@@ -57,7 +45,7 @@ export function offer(viewer, loaded) {
   async function picture(camera) {
     await viewer.settle(camera);
     viewer.draw(camera);
-    const pixels = read(gl.drawingBufferWidth, gl.drawingBufferHeight);
+    const pixels = window.watch.read(gl, gl.drawingBufferWidth, gl.drawingBufferHeight);
     let text = "";
     for (let i = 0; i < pixels.length; i += 8192) text += String.fromCharCode(...pixels.subarray(i, i + 8192));
     return { width: gl.drawingBufferWidth, height: gl.drawingBufferHeight, pixels: btoa(text) };

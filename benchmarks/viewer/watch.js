@@ -23,6 +23,17 @@
     get peak() {
       return peak;
     },
+    /** Pixels of the canvas, bottom row first; returns once the GPU has drawn them. */
+    read(gl, width, height) {
+      const [target, pack] = [gl.getParameter(gl.READ_FRAMEBUFFER_BINDING), gl.getParameter(gl.PIXEL_PACK_BUFFER_BINDING)];
+      const pixels = new Uint8Array(4 * width * height);
+      gl.bindFramebuffer(gl.READ_FRAMEBUFFER, null);
+      gl.bindBuffer(gl.PIXEL_PACK_BUFFER, null);
+      gl.readPixels(0, 0, width, height, gl.RGBA, gl.UNSIGNED_BYTE, pixels);
+      gl.bindFramebuffer(gl.READ_FRAMEBUFFER, target);
+      gl.bindBuffer(gl.PIXEL_PACK_BUFFER, pack);
+      return pixels;
+    },
   };
   Object.defineProperty(window, "watch", { value: watch });
 
@@ -90,13 +101,7 @@
   /** Whether the canvas's drawing buffer holds more than background. Waits until the GPU has drawn it. */
   function somethingDrawn(gl) {
     const { drawingBufferWidth: width, drawingBufferHeight: height } = gl;
-    const [target, pack] = [gl.getParameter(gl.READ_FRAMEBUFFER_BINDING), gl.getParameter(gl.PIXEL_PACK_BUFFER_BINDING)];
-    const pixels = new Uint8Array(4 * width * height);
-    gl.bindFramebuffer(gl.READ_FRAMEBUFFER, null);
-    gl.bindBuffer(gl.PIXEL_PACK_BUFFER, null);
-    gl.readPixels(0, 0, width, height, gl.RGBA, gl.UNSIGNED_BYTE, pixels);
-    gl.bindFramebuffer(gl.READ_FRAMEBUFFER, target);
-    gl.bindBuffer(gl.PIXEL_PACK_BUFFER, pack);
+    const pixels = watch.read(gl, width, height);
     let seen = 0;
     for (let i = 0; i < pixels.length; i += 4) {
       if (Math.max(pixels[i], pixels[i + 1], pixels[i + 2]) > FAINT) seen += 1;

@@ -1,15 +1,15 @@
 """A toy scene for the command line's tests, in memory and as a dataset's folder."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from offerings import blender
 
 from sfumato.core.camera import Camera
 from sfumato.core.gaussians import Gaussians
-from sfumato.core.image import to_uint8, write_image
+from sfumato.core.image import to_uint8
 from sfumato.core.scene import Points, Scene, View
 from sfumato.render.render import render
 
@@ -47,16 +47,4 @@ def toy(seed: int) -> Callable[..., Scene]:
 @pytest.fixture
 def dataset(seed: int, tmp_path: Path) -> Path:
     """The toy scene as a folder of photos and transforms_{train,test}.json, with OpenGL's axes."""
-    folder = tmp_path / "dataset"
-    scene = make_toy()
-    flip = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0]))
-    for split, views in (("train", scene.train), ("test", scene.test)):
-        frames = []
-        for view in views:
-            write_image(folder / split / view.name, view.image)
-            pose = torch.linalg.inv(view.camera.viewmat) @ flip
-            frames.append({"file_path": f"./{split}/{Path(view.name).stem}", "transform_matrix": pose.tolist()})
-        angle = 2 * torch.atan(torch.tensor(24 / (2 * FOCAL))).item()
-        text = json.dumps({"camera_angle_x": angle, "frames": frames})
-        (folder / f"transforms_{split}.json").write_text(text, encoding="utf-8")
-    return folder
+    return blender(tmp_path / "dataset", make_toy())

@@ -21,13 +21,14 @@ from typing import Any
 
 import pytest
 import torch
+from offerings import blender
 from PIL import Image
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from sfumato.core.camera import Camera
 from sfumato.core.gaussians import Gaussians
-from sfumato.core.image import to_uint8, write_image
+from sfumato.core.image import to_uint8
 from sfumato.core.scene import Picture, Points, Scene, View
 from sfumato.evaluate import psnr
 from sfumato.render.render import render
@@ -641,17 +642,7 @@ def test_a_page_comes_back_after_a_drop(open_page: Callable[..., Watched], scene
 @pytest.fixture
 def dataset(tmp_path: Path, scene: Scene) -> Path:
     """The scene as a folder of photos and transforms_*.json."""
-    folder = tmp_path / "photos of a toy"
-    flip = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0]))
-    for split, views in (("train", scene.train), ("test", scene.test)):
-        frames = []
-        for view in views:
-            write_image(folder / split / view.name, view.image)
-            pose = torch.linalg.inv(view.camera.viewmat) @ flip
-            frames.append({"file_path": f"./{split}/{Path(view.name).stem}", "transform_matrix": pose.tolist()})
-        text = json.dumps({"camera_angle_x": 2 * math.atan(SIZE[0] / 60), "frames": frames})
-        (folder / f"transforms_{split}.json").write_text(text, encoding="utf-8")
-    return folder
+    return blender(tmp_path / "photos of a toy", scene)
 
 
 WORDS = ("--backend", "reference", "--max-gaussians", "60", "--checkpoint-seconds", "1")
