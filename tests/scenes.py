@@ -9,7 +9,7 @@ from torch import Tensor
 from sfumato.core.camera import Camera
 from sfumato.core.gaussians import Gaussians
 from sfumato.core.sh import bases_of_degree
-from sfumato.kernels.backends import load
+from sfumato.kernels.backends import interpreted, load
 from sfumato.kernels.stages import AdamStep, Moments, Rates, RenderSettings, Splats
 
 # every discontinuity moved to where no test goes
@@ -73,6 +73,11 @@ def askew(width: int, height: int, fov: float = 1.0) -> Camera:
     K[0, 0], K[1, 1] = focal, 1.1 * focal
     K[:2, 2] = size * torch.tensor([0.46, 0.55])
     return replace(camera, K=K)
+
+
+def few(backend: str, many: int, instead: int) -> int:
+    """How many a test takes: `many`, or `instead` on a backend that is interpreted, a thousand times slower."""
+    return instead if backend == "gpu" and interpreted() else many
 
 
 def trainable(gaussians: Gaussians) -> Gaussians:

@@ -1,16 +1,19 @@
-"""A backend's name to its module, imported when asked for."""
+"""A backend's name to its module, and to the device where its tensors live."""
 
 import importlib
+import os
+import warnings
 from typing import cast
 
 import torch
 
-from sfumato.core.errors import BackendError
+from sfumato.core.errors import BackendError, SfumatoWarning
 from sfumato.kernels.stages import Backend
 
-__all__ = ["NAMES", "load"]
+__all__ = ["NAMES", "choose", "interpreted", "load"]
 
 NAMES = ("reference", "cpu")
+ADVICE = {"cpu": "pip install numba", "gpu": "pip install triton", "reference": "pip install torch"}
 
 
 def load(name: str, device: torch.device | str = "cpu") -> Backend:
@@ -20,13 +23,43 @@ def load(name: str, device: torch.device | str = "cpu") -> Backend:
     """
     device = torch.device(device)
     if name == "auto":
-        if device.type != "cpu":
+        if device.type not in ("cpu", "cuda"):
             raise BackendError(f"no backend renders tensors on {device.type} yet; move them with .to('cpu')")
-        name = "cpu"
+        name = "gpu" if device.type == "cuda" else "cpu"
     if name not in NAMES:
         raise BackendError(f"no backend named {name!r} (known: auto {' '.join(NAMES)})")
     try:
         module = importlib.import_module(f"sfumato.kernels.{name}")
     except ImportError as error:
-        raise BackendError(f"backend {name!r} cannot be imported: {error}; try `pip install numba`") from error
+        raise BackendError(f"backend {name!r} cannot be imported: {error}; try `{ADVICE[name]}`") from error
     return cast(Backend, module)
+
+
+def choose(name: str = "auto") -> tuple[str, torch.device]:
+    """The backend that `name` means on this machine, and the device its tensors live on.
+
+    "auto" is "gpu" where torch sees one, else "cpu". Raises BackendError when the name is unknown, or "gpu" is asked
+    for and there is none. Warns (SfumatoWarning) when "auto" must leave a GPU idle.
+    """
+    if name == "gpu" or (name == "auto" and torch.cuda.is_available()):
+        try:
+            load("gpu")
+        except BackendError as error:
+            if name == "gpu":
+                raise
+            warnings.warn(f"there is a GPU, but the CPU is used: {error}", SfumatoWarning, stacklevel=2)
+            return "cpu", torch.device("cpu")
+        if torch.cuda.is_available():
+            return "gpu", torch.device("cuda", torch.cuda.current_device())
+        if interpreted():
+            return "gpu", torch.device("cpu")
+        raise BackendError("backend 'gpu' needs a GPU that torch sees, and it sees none; `sfumato doctor` says more")
+    if name == "auto":
+        return "cpu", torch.device("cpu")
+    load(name)
+    return name, torch.device("cpu")
+
+
+def interpreted() -> bool:
+    """True when Triton runs kernels in its interpreter, on CPU tensors: for tests, a thousand times slower."""
+    return os.environ.get("TRITON_INTERPRET", "") == "1"

@@ -1,5 +1,6 @@
 """The nouns between the stages of rendering, and the functions every backend has."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
@@ -30,6 +31,8 @@ class RenderSettings:
     depth: bool = True  # also blend depth; False saves its time and gives Render.depth = None
     probe: Literal["signed", "absolute"] = "signed"  # absolute: sum of |gradient| over pixels (Ye et al. 2024)
     most_pairs: int = MOST_PAIRS  # entries of the tile lists; bin refuses to make longer ones
+    room: int | None = None  # entries to make room for without waiting for a GPU to count them, see TileLists.missing
+    deterministic: bool = False  # the same bits each time, on a GPU too; the other backends always are
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,14 +80,28 @@ class TileLists:
 
     A pair is one (tile, splat) entry; there are P. `starts` and `pairs` are the same lists seen from the splats,
     for backends that gather gradients without atomics; backends that do not need them leave them None.
+
+    With RenderSettings.room, a GPU makes room for that many pairs and goes on without waiting until they are counted.
+    When there are more, some are `missing`, and what is drawn from these lists is wrong: draw again with more room.
     """
 
     offsets: Tensor  # (T + 1,) int64: the pairs of tile t are offsets[t] to offsets[t + 1]
-    splats: Tensor  # (P,) int32: the splat of each pair
+    splats: Tensor  # (P,) int32: the splat of each pair; behind offsets[T] there may be room that nothing fills
     width: int  # pixels
     height: int
     starts: Tensor | None = None  # (N + 1,) int64: the pairs of splat i are pairs[starts[i]:starts[i + 1]]
     pairs: Tensor | None = None  # (P,) int32: positions in `splats`
+    counted: Callable[[], int] | None = None  # waits for the GPU: how many pairs there are, in the lists or not
+
+    @property
+    def count(self) -> int:
+        """How many pairs there are, also those that found no room; waits for the GPU that counts them."""
+        return self.splats.numel() if self.counted is None else self.counted()
+
+    @property
+    def missing(self) -> int:
+        """Pairs that found no room; waits for the GPU that counts them, not for what it was asked to do since."""
+        return max(0, self.count - self.splats.numel())
 
     @property
     def tiles_x(self) -> int:
@@ -131,6 +148,7 @@ class AdamStep:
     epsilon: float = 1e-15  # code of Kerbl et al. 2023
     sh_degree: int | None = None  # higher degrees stay untouched; None: all move
     sparse: bool = False  # True: rows of unseen Gaussians stay untouched, moments too
+    sh_count: int | None = None  # steps that shN took, where it steps less often; None: count
 
 
 class Backend(Protocol):
@@ -147,7 +165,8 @@ class Backend(Protocol):
         """Sort by depth and list per tile; no gradients.
 
         Raises TileListError, before anything is allocated for them, when there are more than settings.most_pairs
-        pairs, or splats reach into more rows of tiles than that.
+        pairs, or splats reach into more rows of tiles than that. With settings.room, which a GPU heeds, it does not:
+        there the lists may have pairs missing.
         """
 
     def blend(

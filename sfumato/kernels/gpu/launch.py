@@ -1,0 +1,65 @@
+"""From tensors to a kernel's launch: which memory kernels take, on which device they run, how they are compiled."""
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sfumato.core.errors import BackendError
+from sfumato.kernels.backends import interpreted
+
+__all__ = ["checked", "cover", "inline_ptx", "launch", "recorders"]
+
+# what wants to know of every launch: benchmarks/gpu_static.py compiles exactly what was launched
+recorders: list[Callable[[Any, Sequence[Any], dict[str, Any]], None]] = []
+
+
+def checked(*tensors: Tensor, dtype: torch.dtype = torch.float32) -> tuple[Tensor, ...]:
+    """Each tensor, contiguous and without autograd; BackendError unless `dtype`, all on one GPU."""
+    for tensor in tensors:
+        if tensor.dtype != dtype or not _reachable(tensor):
+            wanted = str(dtype).removeprefix("torch.")
+            raise BackendError(
+                f"the gpu backend works on {wanted} tensors on a GPU; got {tensor.dtype} on {tensor.device}"
+                " (backend='reference' takes any)"
+            )
+        if tensor.device != tensors[0].device:
+            raise BackendError(
+                f"the gpu backend works on tensors of one GPU; got {tensors[0].device} and {tensor.device}"
+            )
+    return tuple(tensor.detach().contiguous() for tensor in tensors)
+
+
+def _reachable(tensor: Tensor) -> bool:
+    return tensor.device.type == ("cpu" if interpreted() else "cuda")
+
+
+def cover(count: int, block: int) -> int:
+    """How many blocks of `block` cover `count`; at least one, for a grid must not be empty."""
+    return max(1, -(-count // block))
+
+
+def inline_ptx() -> bool:
+    """True where kernels may hold lines of NVIDIA's assembly: on its cards, not on AMD's and not when interpreted."""
+    return torch.version.hip is None and not interpreted()
+
+
+def launch(kernel: Any, grid: Sequence[int], *arguments: Any, warps: int = 4, **constants: Any) -> None:
+    """Run `grid` programs of a kernel on the device of its first tensor, `warps` warps each.
+
+    A kernel whose parameters include PTX is told there whether it may use inline assembly. Products and sums are fused:
+    newer versions of Triton do that only when asked.
+    """
+    if "PTX" in kernel.arg_names:
+        constants["PTX"] = inline_ptx()
+    for record in recorders:
+        record(kernel, arguments, {**constants, "warps": warps})
+    device = next(argument.device for argument in arguments if isinstance(argument, Tensor))
+    with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
+        _run(kernel, tuple(grid), arguments, {**constants, "num_warps": warps, "enable_fp_fusion": True})
+
+
+def _run(kernel: Any, grid: tuple[int, ...], arguments: Sequence[Any], options: dict[str, Any]) -> None:
+    kernel[grid](*arguments, **options)
