@@ -150,6 +150,10 @@ class AdamStep:
     sparse: bool = False  # True: rows of unseen Gaussians stay untouched, moments too
     sh_count: int | None = None  # steps that shN took, where it steps less often; None: count
 
+    def count_of(self, field: str) -> int:
+        """Steps that the field took, this one included; 1 also where shN has taken none and stays."""
+        return self.count if field != "shN" or self.sh_count is None else max(1, self.sh_count)
+
 
 class Backend(Protocol):
     """What a processor's folder offers as plain module functions.

@@ -75,6 +75,31 @@ def test_numbers_outside_the_degree_stay(backend: str, seed: int) -> None:
     assert (moments.mean.shN[:, 3:] == 0).all()
 
 
+def test_higher_harmonics_have_their_own_count(backend: str, seed: int) -> None:
+    """Where they step less often, their moments have seen fewer gradients than the others'."""
+    gaussians = crowd(6, 1)
+    set_gradients(gaussians, seed)
+    ages = {1: untracked(gaussians), 40: untracked(gaussians)}
+    for count, moved in ages.items():
+        for tensor, given in zip(moved, gaussians, strict=True):
+            tensor.grad = None if given.grad is None else given.grad.clone()
+        load(backend).adam(moved, Moments.zeros(moved), AdamStep(RATES, count))
+    load(backend).adam(gaussians, Moments.zeros(gaussians), AdamStep(RATES, 40, sh_count=1))
+    for name in gaussians.names():
+        wanted = getattr(ages[1 if name == "shN" else 40], name)
+        torch.testing.assert_close(getattr(gaussians, name), wanted, rtol=0, atol=0)
+    assert (ages[1].shN != ages[40].shN).all()
+
+
+def test_higher_harmonics_that_never_stepped(backend: str, seed: int) -> None:
+    gaussians = crowd(3, 1)
+    before = untracked(gaussians)
+    set_gradients(gaussians, seed)
+    load(backend).adam(gaussians, Moments.zeros(gaussians), AdamStep(RATES, 1, sh_degree=0, sh_count=0))
+    torch.testing.assert_close(gaussians.shN, before.shN, rtol=0, atol=0)
+    assert (gaussians.sh0 != before.sh0).all()
+
+
 def test_sparse_leaves_rows_without_gradient(backend: str, seed: int) -> None:
     gaussians, moments = crowd(10, 1), Moments.zeros(crowd(10, 1))
     for part in (moments.mean, moments.square):
@@ -148,7 +173,7 @@ def test_from_splats_against_reference(
     """With a penalty's own gradients on the Gaussians, moments from earlier steps, and degrees that differ."""
     drawn, moved = degrees
     camera, settings = askew(40, 30), RenderSettings(sh_degree=drawn)
-    step = replace(TOLERANT, count=4, sparse=sparse, sh_degree=moved)
+    step = replace(TOLERANT, count=4, sparse=sparse, sh_degree=moved, sh_count=2)
     gaussians = crowd(300, 3, spread=2.0)
     splats, _ = leaves_with_gradients(fast_backend, gaussians, settings)
     exact_splats = exactly(splats)

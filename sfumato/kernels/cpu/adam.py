@@ -36,8 +36,9 @@ class _Step(NamedTuple):
     epsilon: np.float32
 
 
-def _step_of(step: AdamStep) -> _Step:
-    unbias1, unbias2 = 1 / (1 - step.beta1**step.count), 1 / (1 - step.beta2**step.count)
+def _step_of(step: AdamStep, field: str) -> _Step:
+    count = step.count_of(field)
+    unbias1, unbias2 = 1 / (1 - step.beta1**count), 1 / (1 - step.beta2**count)
     values = (step.beta1, step.beta2, 1 - step.beta1, 1 - step.beta2, unbias1, unbias2, step.epsilon)
     return _Step(*(f(value) for value in values))
 
@@ -58,7 +59,7 @@ def adam(gaussians: Gaussians, moments: Moments, step: AdamStep) -> None:
         arrays = (*_in_place(*fields), *numbers(gradient))
         rate, moved = f(getattr(step.rates, name)), _moved(width, step) if name == "shN" else width
         launch(
-            _adam, -(-N // BLOCK), _step_of(step), rate, width, moved, step.sparse, touched.numpy(),
+            _adam, -(-N // BLOCK), _step_of(step, name), rate, width, moved, step.sparse, touched.numpy(),
             *(array.reshape(-1) for array in arrays),
         )  # fmt: skip
 
@@ -150,15 +151,15 @@ def adam_from_splats(
     states = [tuple(array.reshape(-1) for array in _in_place(*part)) for part in (moments.mean, moments.square)]
     launch(
         _adam_from_splats, -(-N // BLOCK), lens_of(camera, settings, least_alpha(settings)),
-        bases_used(gaussians, settings), _moved(rest, step), step.sparse, _step_of(step),
-        tuple(f(rate) for rate in step.rates), tables, *states, numbers(*own),
-        *numbers(splats.radii, splats.colors, *rows(incoming)),
+        bases_used(gaussians, settings), _moved(rest, step), step.sparse,
+        _step_of(step, "means"), _step_of(step, "shN"), tuple(f(rate) for rate in step.rates),
+        tables, *states, numbers(*own), *numbers(splats.radii, splats.colors, *rows(incoming)),
     )  # fmt: skip
 
 
 @kernel
 def _adam_from_splats(
-    counter, blocks, lens, bases, moved, sparse, s, rates, fields, first_moments, second_moments, own,
+    counter, blocks, lens, bases, moved, sparse, s, s_shN, rates, fields, first_moments, second_moments, own,
     radii, colors, g_means2d, g_conics, g_depths, g_colors, g_opacities,
 ):  # fmt: skip
     """Block by block: gradients of the block's rows into the workspace, then Adam over each field's own memory."""
@@ -213,7 +214,7 @@ def _adam_from_splats(
         _field(2, 3, 3, log_scales, g_log_scales, first, last, sparse, seen, moments, own, rates, s)
         _field(3, 1, 1, logits, g_logits, first, last, sparse, seen, moments, own, rates, s)
         _field(4, 3, 3, sh0, g_sh0, first, last, sparse, seen, moments, own, rates, s)
-        _field(5, rest, moved, shN, g_shN, first, last, sparse, seen, moments, own, rates, s)
+        _field(5, rest, moved, shN, g_shN, first, last, sparse, seen, moments, own, rates, s_shN)
 
 
 @helper

@@ -54,12 +54,12 @@ def _update(
     """Algorithm 1 of Kingma and Ba 2015 on one field."""
     value, mean, square = (getattr(part, name) for part in (gaussians, moments.mean, moments.square))
     rows = touched if step.sparse else torch.ones_like(touched)
-    bases = slice(None)
+    count = step.count_of(name)
     if name == "shN" and step.sh_degree is not None:
         bases = slice(0, harmonics.bases_of_degree(step.sh_degree) - 1)
         value, mean, square, gradient = value[:, bases], mean[:, bases], square[:, bases], gradient[:, bases]
     mean[rows] = step.beta1 * mean[rows] + (1 - step.beta1) * gradient[rows]
     square[rows] = step.beta2 * square[rows] + (1 - step.beta2) * gradient[rows] ** 2
-    unbiased_mean = mean[rows] / (1 - step.beta1**step.count)
-    unbiased_square = square[rows] / (1 - step.beta2**step.count)
+    unbiased_mean = mean[rows] / (1 - step.beta1**count)
+    unbiased_square = square[rows] / (1 - step.beta2**count)
     value[rows] -= getattr(step.rates, name) * unbiased_mean / (unbiased_square.sqrt() + step.epsilon)
