@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from sfumato.core import sh as harmonics
 from sfumato.core.errors import InputError
 from sfumato.core.gaussians import Gaussians
+from sfumato.core.morton import interleaved, morton_order
 from sfumato.core.progress import Progress, silent
 from sfumato.core.rotation import multiply_quaternions
 from sfumato.view.packed import MAX_DEGREE, ROW, drawable
@@ -116,7 +117,7 @@ class _Scene:
         gaussians = gaussians[good.nonzero()[:, 0]].detach().to("cpu")
         if not len(gaussians):
             raise InputError("there is no Gaussian that can be drawn")
-        gaussians = gaussians[torch.from_numpy(_along_curve(gaussians.means.double().numpy()))]
+        gaussians = gaussians[morton_order(gaussians.means.double())]
         degree = min(gaussians.degree, MAX_DEGREE)
         shN = gaussians.shN.double().numpy()
         rgb = harmonics.rgb_from_sh0(gaussians.sh0[:, 0].double()).numpy()
@@ -149,35 +150,6 @@ class _Scene:
     def _made(self, arrays: list[_Floats]) -> "_Scene":
         means, quats, log_scales, opacities, colors, *bands = arrays
         return _Scene(len(means), self.degree, means, quats, log_scales, opacities, colors, tuple(bands))
-
-
-def _along_curve(means: _Floats) -> _Ints:
-    """The order of a Morton curve through all of space, drawn together so that outliers leave cells to the others."""
-    inner = np.quantile(means, (0.01, 0.99), axis=0)
-    middle, reach = inner.mean(axis=0), np.maximum((inner[1] - inner[0]).max() / 2, 1e-30)
-    t = (means - middle) / reach
-    t = np.where(np.abs(t) <= 1, t, np.sign(t) * (2 - 1 / np.maximum(np.abs(t), 1)))  # in [-2, 2]
-    return np.argsort(_interleaved(((t + 2) * ((1 << 19) - 1)).astype(np.uint64)), kind="stable")
-
-
-def _interleaved(cells: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """(N,) codes whose bits are those of x, y, z (N, 3), at most 21 each, in turn."""
-    code = np.zeros(len(cells), np.uint64)
-    for axis in range(3):
-        bits = cells[:, axis].astype(np.uint64)
-        for shift, mask in _SPREAD:
-            bits = (bits | bits << np.uint64(shift)) & np.uint64(mask)
-        code |= bits << np.uint64(axis)
-    return code
-
-
-_SPREAD = (
-    (32, 0x1F00000000FFFF),
-    (16, 0x1F0000FF0000FF),
-    (8, 0x100F00F00F00F00F),
-    (4, 0x10C30C30C30C30C3),
-    (2, 0x1249249249249249),
-)
 
 
 def _turned(quats: torch.Tensor) -> _Floats:
@@ -240,7 +212,7 @@ def _places(scene: _Scene, step: float) -> tuple[_Floats, _Ints, list[_Ints]]:
         bits = int(np.clip(math.ceil(math.log2(box) - size), TOP, MOST_BITS))
         cell = box / (1 << bits)
         cells = np.minimum((means - low) / cell, (1 << bits) - 1).astype(np.int64)
-        code = _interleaved((cells >> (bits - TOP)).astype(np.uint64)).astype(np.int64)
+        code = interleaved(torch.from_numpy(cells >> (bits - TOP))).numpy()
         sorting = np.argsort(code, kind="stable")
         boxes.append([*low, cell, bits])
         order.append(start + sorting)
