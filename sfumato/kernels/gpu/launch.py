@@ -10,14 +10,14 @@ from torch import Tensor
 from sfumato.core.errors import BackendError
 from sfumato.kernels.backends import interpreted
 
-__all__ = ["checked", "cover", "inline_ptx", "launch", "recorders"]
+__all__ = ["check", "checked", "cover", "inline_ptx", "launch", "recorders"]
 
 # what wants to know of every launch: benchmarks/gpu_static.py compiles exactly what was launched
 recorders: list[Callable[[Any, Sequence[Any], dict[str, Any]], None]] = []
 
 
-def checked(*tensors: Tensor, dtype: torch.dtype = torch.float32) -> tuple[Tensor, ...]:
-    """Each tensor, contiguous and without autograd; BackendError unless `dtype`, all on one GPU."""
+def check(*tensors: Tensor, dtype: torch.dtype = torch.float32) -> None:
+    """BackendError unless all are `dtype` and on one GPU."""
     for tensor in tensors:
         if tensor.dtype != dtype or not _reachable(tensor):
             wanted = str(dtype).removeprefix("torch.")
@@ -29,6 +29,11 @@ def checked(*tensors: Tensor, dtype: torch.dtype = torch.float32) -> tuple[Tenso
             raise BackendError(
                 f"the gpu backend works on tensors of one GPU; got {tensors[0].device} and {tensor.device}"
             )
+
+
+def checked(*tensors: Tensor, dtype: torch.dtype = torch.float32) -> tuple[Tensor, ...]:
+    """Each tensor, contiguous and without autograd; BackendError unless `dtype`, all on one GPU."""
+    check(*tensors, dtype=dtype)
     return tuple(tensor.detach().contiguous() for tensor in tensors)
 
 
