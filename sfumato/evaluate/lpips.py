@@ -88,6 +88,11 @@ class Lpips:
             f"and features.N.bias, and the heads as linN.model.1.weight; got {len(state)} tensors"
         )
 
+    def to(self, device: torch.device | str) -> "Lpips":
+        """The same weights on another device; images are brought there to be compared."""
+        parts = ([tensor.to(device) for tensor in part] for part in (self.kernels, self.biases, self.heads))
+        return Lpips(self.network, *parts)
+
     @torch.no_grad()
     def __call__(self, image: Tensor, target: Tensor) -> float:
         """The distance of (H, W, 3) images, floats clamped to [0, 1] or uint8; 0 for equal ones."""
@@ -101,8 +106,9 @@ class Lpips:
 
     def _features(self, image: Tensor) -> list[Tensor]:
         """Per tap (C, h, w): rectified outputs, scaled to length 1 at every pixel."""
+        image = image.to(self.kernels[0].device)
         values = image.float() / 255 if image.dtype == torch.uint8 else image.float().clamp(0, 1)
-        values = (2 * values - 1 - torch.tensor(SHIFT)) / torch.tensor(SCALE)
+        values = (2 * values - 1 - values.new_tensor(SHIFT)) / values.new_tensor(SCALE)
         values = values.permute(2, 0, 1)[None]
         features = []
         for index, (kernel, bias) in enumerate(zip(self.kernels, self.biases, strict=True)):

@@ -81,10 +81,10 @@ def _counted(image: Tensor, mask: Tensor) -> Tensor:
 
 
 def _comparable(image: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Both as floats in [0, 1]."""
+    """Both as floats in [0, 1], where the image is."""
     check_shape("image", image, ("H", "W", 3))
     check_shape("target", target, ("H", "W", 3), H=image.shape[0], W=image.shape[1])
     if not image.is_floating_point():
         raise ShapeError(f"image must be floats, as rendered; got {image.dtype}")
-    target = target if target.is_floating_point() else target.to(image) / 255
+    target = target.to(image.device) if target.is_floating_point() else target.to(image) / 255
     return image.detach().clamp(0, 1), target.detach().clamp(0, 1)

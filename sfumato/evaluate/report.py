@@ -80,7 +80,8 @@ def evaluate(
 ) -> Evaluation:
     """Render each view and compare it with its photo; on_view gets the view, the image (H, W, 3) and the score.
 
-    background is what transparent photos were composited on. Pixels that a view's mask ignores are in no score; a
+    background is what transparent photos were composited on. Pictures are drawn and compared where the Gaussians are;
+    on_view gets them on the CPU. Pixels that a view's mask ignores are in no score; a
     view without any other pixel is passed over. Raises InputError when there are no views to compare.
     """
     if not views:
@@ -95,10 +96,11 @@ def evaluate(
             continue
         with one_torch_thread():
             image = render(gaussians, view.camera, settings, behind, backend).image
+            photo = photo.to(image.device)
             similarity = psnr(image, photo, mask), ssim(image, photo, backend, mask)
         distance = lpips(unmasked(image, photo, mask), photo) if lpips else None
         score = ViewScore(view.name, *similarity, distance, hidden)
-        on_view(replace(view, photo=picture), image, score)  # decoded: nobody needs to do it again
+        on_view(replace(view, photo=picture), image.cpu(), score)  # decoded: nobody needs to do it again
         scores.append(score)
     if not scores:
         raise InputError("the masks ignore every pixel of every held-out photo, so there is nothing to evaluate")

@@ -50,6 +50,7 @@ def orbit_around(points: Tensor, count: int, up: Tensor, width: int, height: int
 
     Aims at the median and keeps nine tenths of the points in a 50 degree view, looking down by 15 degrees.
     """
+    points = points.detach().cpu()
     finite = points[torch.isfinite(points).all(dim=1)].double()
     if not len(finite) or count < 1:
         raise InputError(f"an orbit needs points and at least 1 frame; got {len(finite)} points, {count} frames")
@@ -112,7 +113,7 @@ def focus_of(cameras: Sequence[Camera], points: Tensor | None = None) -> Tensor:
     ahead = torch.nn.functional.normalize(forwards.mean(dim=0), dim=0)
     anchor, weight = positions.mean(dim=0) + ahead, 1e-6
     if points is not None and len(points):
-        depths = (points.double() - positions.mean(dim=0)) @ ahead
+        depths = (points.detach().cpu().double() - positions.mean(dim=0)) @ ahead
         if (depths > 0).any():
             anchor, weight = positions.mean(dim=0) + depths[depths > 0].median() * ahead, 0.003
     matrix = across.mean(dim=0) + weight * torch.eye(3, dtype=torch.float64)

@@ -1,16 +1,21 @@
 """Gaussians and a camera to a picture, differentiable on every backend."""
 
-from dataclasses import dataclass
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor
 
 from sfumato.core.camera import Camera
 from sfumato.core.gaussians import Gaussians
 from sfumato.kernels.backends import load
-from sfumato.kernels.stages import RenderSettings, Splats
+from sfumato.kernels.rooms import Rooms
+from sfumato.kernels.stages import Backend, RenderSettings, Splats
 
 __all__ = ["Render", "render"]
+
+MOST_REMEMBERED = 256  # kinds of pictures whose tile lists' length is remembered: a number each
+
+_rooms = Rooms()  # of this process: so that a frame on a GPU need not wait until its pairs are counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,11 +37,35 @@ def render(
 ) -> Render:
     """The picture of `gaussians` by `camera` over `background` (3,), black by default.
 
-    Differentiable down to the stored numbers. Raises BackendError when the backend cannot run here.
+    It is drawn where the Gaussians are, and stays there; the camera and the background may be on the CPU.
+    Differentiable down to the stored numbers. On a GPU, settings.room, or what a picture like this one needed the last
+    time, is room for the tile lists; where that was too little, the picture is drawn again. Raises BackendError when
+    the backend cannot run here, TileListError when there are more than settings.most_pairs pairs.
     """
     settings = settings or RenderSettings()
-    background = torch.zeros(3).to(gaussians.means) if background is None else background
-    stages = load(backend, gaussians.means.device)
+    means = gaussians.means
+    behind = means.new_zeros(3) if background is None else background.to(means.device, means.dtype, non_blocking=True)
+    stages = load(backend, means.device)
     splats = stages.project(gaussians, camera, settings)
-    tiles = stages.bin(splats, camera.width, camera.height, settings)
-    return Render(*stages.blend(splats, tiles, background, settings), splats)
+    return Render(*_blended(stages, splats, camera, behind, settings), splats)
+
+
+def _blended(
+    stages: Backend, splats: Splats, camera: Camera, background: Tensor, settings: RenderSettings
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Image, alpha and depth. Whether pairs are missing is asked when the GPU has all its work, so it never idles."""
+    kind = (splats.means2d.device, camera.width, camera.height, len(splats.means2d))
+    room = _rooms.of(kind) if settings.room is None else settings.room
+    tiles = stages.bin(splats, camera.width, camera.height, replace(settings, room=room))
+    drawn = stages.blend(splats, tiles, background, settings)
+    _remember(kind, tiles.count)
+    if tiles.missing:
+        tiles = stages.bin(splats, camera.width, camera.height, replace(settings, room=None))
+        drawn = stages.blend(splats, tiles, background, settings)
+    return drawn
+
+
+def _remember(kind: Hashable, count: int) -> None:
+    if len(_rooms.counts) >= MOST_REMEMBERED:
+        _rooms.counts.clear()
+    _rooms.learn(kind, count)

@@ -107,7 +107,7 @@ def write_video(path: Path, frames: Iterable[Tensor], fps: float = 30, quality: 
                 stream.pix_fmt = "yuv420p"
                 context = stream.codec_context  # without these tags, players guess the colors by the size
                 context.colorspace = context.color_primaries = context.color_trc = BT709
-            picture = av.VideoFrame.from_ndarray(even.contiguous().numpy(), format="rgb24")
+            picture = av.VideoFrame.from_ndarray(even.cpu().contiguous().numpy(), format="rgb24")
             film.mux(stream.encode(picture.reformat(format="yuv420p", dst_colorspace=BT709)))
         if stream is None:
             raise InputError(f"cannot write {path}: there are no frames")

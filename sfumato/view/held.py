@@ -96,6 +96,7 @@ class HeldOut:
         with torch.no_grad():
             image = render(gaussians, camera, settings, torch.tensor(background), backend).image
         psnr = self._measure(image, picture.pixels, picture.mask)
+        image = image.cpu()  # the rest is done beside training, and not by its GPU
 
         def encode() -> None:
             data = small_jpeg(to_uint8(image))

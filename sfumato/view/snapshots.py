@@ -87,7 +87,7 @@ class Snapshots:
     def take_last(self, gaussians: Gaussians, step: int, most: int | None = None) -> None:
         """Pack Gaussians that nobody changes any more; the memory for copies is given back."""
         self._worker.do("the last snapshot", self._copy.clear)
-        self._start(gaussians, step, most)
+        self._start(gaussians.detach().to("cpu"), step, most)
 
     def _start(self, gaussians: Gaussians, step: int, most: int | None) -> None:
         def packing() -> None:

@@ -15,6 +15,7 @@ __all__ = ["project"]
 
 def project(gaussians: Gaussians, camera: Camera, settings: RenderSettings) -> Splats:
     """See `stages.Backend.project`. Gradients reach all six fields, camera.viewmat and camera.K."""
+    camera = camera.to(gaussians.means.device)
     shapes = (gaussians.means, gaussians.quats, gaussians.log_scales, gaussians.logit_opacities[:, None])
     usable = torch.isfinite(torch.cat(shapes, dim=1)).all(dim=1) & (gaussians.quats != 0).any(dim=1)
     rows = usable.nonzero()[:, 0]
