@@ -44,7 +44,7 @@ def test_gradients_go_through_it_as_through_any(gpu: PretendGPU, seed: int) -> N
     x, y = torch.randn(2, 5)
     gradients = []
     for device in ("cpu", DEVICE):
-        a, b = x.to(device).requires_grad_(), y.to(device).requires_grad_()
+        a, b = x.clone().to(device).requires_grad_(), y.clone().to(device).requires_grad_()
         changed = a * 2
         changed[1:] = 3
         (Product.apply(a, b) + changed + (a[2:] ** 2).sum()).sum().backward()  # type: ignore[no-untyped-call]
