@@ -12,9 +12,10 @@ from sfumato.core.gaussians import Gaussians
 from sfumato.kernels.cpu.arrays import numbers
 from sfumato.kernels.cpu.lens import lens_of, pull_back
 from sfumato.kernels.cpu.memory import load, load_some, store, store_some
-from sfumato.kernels.cpu.project import STORED, bases_used, color_gradients, least_alpha, rows, splat_gradients
+from sfumato.kernels.cpu.project import STORED, bases_used, color_gradients, rows, splat_gradients
 from sfumato.kernels.cpu.simd import LANES, square_root
 from sfumato.kernels.cpu.threads import helper, kernel, launch, take, workspace
+from sfumato.kernels.lens import least_alpha
 from sfumato.kernels.stages import AdamStep, Moments, RenderSettings, Splats
 
 __all__ = ["adam", "adam_from_splats"]

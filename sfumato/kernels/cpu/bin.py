@@ -8,9 +8,10 @@ import torch
 from sfumato.core.errors import TileListError
 from sfumato.kernels.cpu.arrays import numbers
 from sfumato.kernels.cpu.memory import gather, load, prefetch, store
-from sfumato.kernels.cpu.project import least_alpha, rows
+from sfumato.kernels.cpu.project import rows
 from sfumato.kernels.cpu.simd import LANES, greater_of, lesser_of, logarithm2, select, square_root, zeros
 from sfumato.kernels.cpu.threads import chunks, helper, kernel, launch, take, threads, workspace
+from sfumato.kernels.lens import least_alpha
 from sfumato.kernels.stages import MOST_PAIRS, TILE, RenderSettings, Splats, TileLists
 
 __all__ = ["bin"]

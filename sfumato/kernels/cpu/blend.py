@@ -31,9 +31,9 @@ from sfumato.kernels.cpu.channels import (
     zeros_each,
 )
 from sfumato.kernels.cpu.memory import copy_four, load, prefetch, read, store
-from sfumato.kernels.cpu.project import least_alpha
 from sfumato.kernels.cpu.simd import LANES, any_lane, bits_of, first_bit, greater_of, lesser_of, select, splat, zeros
 from sfumato.kernels.cpu.threads import aligned, helper, kernel, launch, scratch, take, workspace
+from sfumato.kernels.lens import least_alpha
 from sfumato.kernels.stages import TILE, RenderSettings, Splats, TileLists
 
 __all__ = ["blend"]

@@ -3,19 +3,18 @@
 Every value is a Vector, one lane per Gaussian. Equation numbers are those of docs/math.md.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 
 from sfumato.core.camera import Camera
+from sfumato.kernels import lens as lenses
 from sfumato.kernels.cpu.memory import gather
 from sfumato.kernels.cpu.simd import exponential, greater_of, lesser_of, select, square_root, zeros
 from sfumato.kernels.cpu.threads import helper
+from sfumato.kernels.lens import Lens
 from sfumato.kernels.stages import RenderSettings
 
 __all__ = [
     "LEAST_RATIO",
-    "Lens",
     "axes_of",
     "covariance2d",
     "half_axes2d",
@@ -29,61 +28,13 @@ __all__ = [
 ]
 
 f = np.float32
-ONE, TWO, HALF = f(1), f(2), f(0.5)
-LEAST_RATIO = f(1e-12)  # of determinants in the antialiased mode: the root's slope at 0 is infinite
-
-
-class Lens(NamedTuple):
-    """Camera and settings as the float32 numbers that kernels read."""
-
-    r00: np.float32  # camera <- world rotation
-    r01: np.float32
-    r02: np.float32
-    r10: np.float32
-    r11: np.float32
-    r12: np.float32
-    r20: np.float32
-    r21: np.float32
-    r22: np.float32
-    tx: np.float32
-    ty: np.float32
-    tz: np.float32
-    fx: np.float32  # pixels
-    fy: np.float32
-    cx: np.float32
-    cy: np.float32
-    left: np.float32  # slopes between which the Jacobian is taken
-    right: np.float32
-    top: np.float32
-    bottom: np.float32
-    px: np.float32  # the camera's position in the world
-    py: np.float32
-    pz: np.float32
-    width: np.float32  # pixels
-    height: np.float32
-    near: np.float32
-    low_pass: np.float32
-    alpha_min: np.float32
-    antialiased: bool
+ZERO, ONE, TWO, HALF = f(0), f(1), f(2), f(0.5)
+LEAST_RATIO = f(lenses.LEAST_RATIO)
 
 
 def lens_of(camera: Camera, settings: RenderSettings, alpha_min: float) -> Lens:
-    """The numbers of a camera."""
-    view = camera.viewmat.detach().to("cpu").double().numpy()
-    K = camera.K.detach().to("cpu").double().numpy()
-    fx, fy, cx, cy = K[0, 0], K[1, 1], K[0, 2], K[1, 2]
-    margin_x = settings.fov_margin * camera.width / (2 * fx)
-    margin_y = settings.fov_margin * camera.height / (2 * fy)
-    slopes = (
-        -cx / fx - margin_x,
-        (camera.width - cx) / fx + margin_x,
-        -cy / fy - margin_y,
-        (camera.height - cy) / fy + margin_y,
-    )
-    position = -view[:3, :3].T @ view[:3, 3]
-    numbers = [*view[:3, :3].reshape(-1), *view[:3, 3], fx, fy, cx, cy, *slopes, *position]
-    numbers += [camera.width, camera.height, settings.near, settings.low_pass, alpha_min]
-    return Lens._make([*(f(number) for number in numbers), settings.antialiased])
+    """The numbers of a camera, as the float32 that kernels take."""
+    return Lens._make(f(number) for number in lenses.lens_of(camera, settings, alpha_min))
 
 
 @helper
@@ -209,7 +160,7 @@ def pull_back(lens, first, last, means, quats, log_scales, logits, splat):
     g_xx, g_xy, g_yy = -(p00 * a + p01 * b), -(p00 * b + p01 * c), -(p10 * b + p11 * c)
 
     opacity = sigmoid(gather(logits, first, last, 0))
-    if lens.antialiased:  # drawn opacity = opacity * sqrt(det / wide det)
+    if lens.antialiased > ZERO:  # drawn opacity = opacity * sqrt(det / wide det)
         ratio = (xx * yy - xy * xy) * inverse
         shrink = square_root(greater_of(ratio, LEAST_RATIO))
         g_ratio = select(ratio > LEAST_RATIO, g_opacity * opacity * HALF / shrink, zeros())

@@ -40,9 +40,10 @@ from sfumato.kernels.cpu.simd import (
     zeros,
 )
 from sfumato.kernels.cpu.threads import helper, kernel, launch, take, workspace
+from sfumato.kernels.lens import least_alpha, viewmat_gradient
 from sfumato.kernels.stages import RenderSettings, Splats
 
-__all__ = ["STORED", "bases_used", "color_gradients", "least_alpha", "project", "rows", "splat_gradients"]
+__all__ = ["STORED", "bases_used", "color_gradients", "project", "rows", "splat_gradients"]
 
 BLOCK = 256  # Gaussians
 f = np.float32
@@ -51,12 +52,6 @@ TWO_LN2 = f(2 * math.log(2))
 SPLAT, STORED = 12, 11  # numbers of a splat, of a Gaussian without spherical harmonics
 NUMBER = np.arange(LANES, dtype=np.float32)
 LARGEST = f(np.finfo(np.float32).max)
-LEAST_ALPHA = 2.0**-63  # what the blend's exponential can still tell from 0
-
-
-def least_alpha(settings: RenderSettings) -> float:
-    """settings.alpha_min, or where that is 0 the smallest alpha that is representable here."""
-    return max(settings.alpha_min, LEAST_ALPHA)
 
 
 def project(gaussians: Gaussians, camera: Camera, settings: RenderSettings) -> Splats:
@@ -72,7 +67,7 @@ def project(gaussians: Gaussians, camera: Camera, settings: RenderSettings) -> S
 class _Project(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, ...]:
-        *fields, _, camera, settings = inputs
+        *fields, viewmat, camera, settings = inputs
         gaussians = Gaussians(*fields)
         N, bases = len(gaussians), bases_used(gaussians, settings)
         lens = lens_of(camera, settings, least_alpha(settings))
@@ -81,7 +76,7 @@ class _Project(torch.autograd.Function):
         blocks = -(-N // BLOCK)
         nonfinite = np.zeros(blocks, np.int64)
         launch(_forward, blocks, lens, bases, *numbers(*rows(fields)), *numbers(*rows(outputs)), nonfinite)
-        ctx.save_for_backward(*fields, outputs[3], outputs[5])
+        ctx.save_for_backward(*fields, viewmat, outputs[3], outputs[5])
         ctx.lens, ctx.bases = lens, bases
         counted = torch.tensor(int(nonfinite.sum()))
         ctx.mark_non_differentiable(outputs[5], counted)
@@ -89,7 +84,7 @@ class _Project(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Any, ...]:
-        *fields, colors, radii = ctx.saved_tensors
+        *fields, viewmat, colors, radii = ctx.saved_tensors
         incoming = [
             torch.zeros(like) if gradient is None else gradient
             for gradient, like in zip(
@@ -111,8 +106,9 @@ class _Project(torch.autograd.Function):
             *numbers(*rows(results)),
             camera_sums,
         )
-        viewmat = _viewmat_gradient(ctx.lens, camera_sums) if ctx.needs_input_grad[6] else None
-        return *results, viewmat, None, None
+        sums = torch.from_numpy(camera_sums.sum(axis=0, dtype=np.float64))
+        g_viewmat = viewmat_gradient(viewmat, sums) if ctx.needs_input_grad[6] else None
+        return *results, g_viewmat, None, None
 
 
 def rows(tensors: Iterable[Tensor]) -> list[Tensor]:
@@ -124,18 +120,6 @@ def bases_used(gaussians: Gaussians, settings: RenderSettings) -> int:
     """How many spherical-harmonics bases a render with these settings evaluates."""
     degree = gaussians.degree if settings.sh_degree is None else min(settings.sh_degree, gaussians.degree)
     return harmonics.bases_of_degree(degree)
-
-
-def _viewmat_gradient(lens: Any, block_sums: Any) -> Tensor:
-    """(4, 4) from sums over Gaussians: rotation, translation, and the direction of view, seen from position -R^T t."""
-    sums = torch.from_numpy(block_sums.sum(axis=0, dtype=np.float64))
-    translation = torch.tensor([lens.tx, lens.ty, lens.tz], dtype=torch.float64)
-    rotation = torch.tensor(lens[:9], dtype=torch.float64).reshape(3, 3)
-    towards = sums[12:]
-    result = torch.zeros(4, 4, dtype=torch.float64)
-    result[:3, :3] = sums[:9].reshape(3, 3) + translation[:, None] * towards
-    result[:3, 3] = sums[9:12] + rotation @ towards
-    return result.float()
 
 
 @helper
@@ -204,7 +188,7 @@ def _project_lanes(lens, first, last, means, quats, log_scales, logits, local):
     wide_xx, wide_yy = xx + lens.low_pass, yy + lens.low_pass
     det = wide_xx * wide_yy - xy * xy
     inverse = ONE / det
-    if lens.antialiased:
+    if lens.antialiased > ZERO:
         opacity *= square_root(greater_of((xx * yy - xy * xy) * inverse, LEAST_RATIO))
 
     iz = ONE / z
