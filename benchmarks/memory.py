@@ -25,7 +25,8 @@ from sfumato.core.scene import Size
 from sfumato.evaluate.machine import peak_memory
 from sfumato.kernels import backends
 from sfumato.train import TrainConfig, train
-from sfumato.train.memory import Demand, Fitted, demand_of, fit, predict
+from sfumato.train.demand import Demand, demand_of, predict
+from sfumato.train.memory import Fitted, fit
 
 SCENES = ("fox", "fern", "lego")
 CAPS = (20_000, 50_000, 100_000)

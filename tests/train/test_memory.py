@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
 from sfumato.core.errors import BackendError, InputError
 from sfumato.core.limits import available_memory, taken_memory
@@ -10,16 +11,14 @@ from sfumato.core.scene import Scene, Size
 from sfumato.kernels.backends import NAMES
 from sfumato.kernels.stages import MOST_PAIRS
 from sfumato.train import TrainConfig
+from sfumato.train.demand import COSTS, ON_GPU, SENT, Demand, demand_of, pair_bytes, predict
 from sfumato.train.memory import (
-    COSTS,
     FEWEST_GAUSSIANS,
-    Demand,
     default_budget,
-    demand_of,
+    default_gpu_budget,
     fit,
     fit_loaded,
     most_gaussians,
-    predict,
 )
 from sfumato.train.photos import under_way
 
@@ -127,7 +126,7 @@ def test_lists_are_no_longer_than_every_gaussian_in_every_tile() -> None:
 
 
 def test_every_backend_has_costs() -> None:
-    assert set(COSTS) == set(NAMES)
+    assert set(COSTS) >= {*NAMES, *ON_GPU}
     with pytest.raises(BackendError, match="no backend named 'gpux' has known costs"):
         predict(replace(DEMAND, backend="gpux"))
 
@@ -135,7 +134,7 @@ def test_every_backend_has_costs() -> None:
 def test_demand_of_a_scene(toy: Scene) -> None:
     """The cap from the sizes alone is the one that training uses."""
     sizes = [view.size for view in toy.train]
-    demand = demand_of(sizes, config=TrainConfig(steps=1000, sh_degree=1))
+    demand = demand_of(sizes, config=TrainConfig(steps=1000, sh_degree=1), backend="cpu")
     assert demand.gaussians == TrainConfig(steps=1000).gaussians_for(toy)
     assert (demand.train, demand.sh_degree, demand.backend) == (tuple(sizes), 1, "cpu")
     assert demand.taken > 10e6
@@ -221,3 +220,132 @@ def test_refusal_says_what_is_needed() -> None:
 def test_default_budget_is_most_of_what_is_free() -> None:
     free, budget = available_memory(), default_budget()
     assert budget - taken_memory() == pytest.approx(0.8 * free, rel=0.2)
+
+
+# ---- a GPU, whose numbers follow from the tensors of its kernels: nobody has measured them yet
+
+ON_A_GPU = replace(DEMAND, backend="gpu", gaussians=1_000_000)
+PLENTY = 10**15
+
+
+def on_gpu(demand: Demand, name: str) -> int:
+    return predict(demand).device[name]
+
+
+def test_what_a_gpu_holds_by_hand() -> None:
+    """Numbers as on the CPU; room for a quarter more pairs than expected, at 38 bytes; photos, and three more."""
+    prediction = predict(ON_A_GPU)
+    assert prediction.device["Gaussians"] == 1_000_000 * 59 * 4
+    assert prediction.device["moments"] == 2 * 1_000_000 * 59 * 4
+    assert prediction.device["gradients"] == 1_000_000 * 284
+    assert prediction.device["tile lists"] == 38 * (int(1.25 * prediction.pairs) + 4096)
+    assert prediction.device["photos"] == 3 * 800_000 * (90 + SENT)
+    assert prediction.device["pictures"] == 800_000 * 140  # of a photo that is scored: more than learning takes
+    assert prediction.device_table()[-1] == ("peak", prediction.device_total)
+    assert "Gaussians" not in prediction.parts
+    assert prediction.parts["checkpoints"] == 3 * 1_000_000 * 59 * 4
+    told = prediction.to_report()
+    assert told["gpu_predicted_peak_bytes"] == prediction.device_total == sum(prediction.device.values())
+    assert "gpu_predicted_peak_bytes" not in predict(DEMAND).to_report()
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("Gaussians", {"sh_degree": 4}),
+        ("edits", {"gaussians": 2_000_000}),
+        ("gradients", {"gaussians": 2_000_000}),
+        ("tile lists", {"gaussians": 2_000_000}),
+        ("tile lists", {"deterministic": True}),
+        ("pictures", {"test": (Size(8000, 6000),)}),
+        ("pictures", {"train": (Size(8000, 6000),)}),
+        ("photos", {"train": (PHOTO,) * 91}),
+        ("photos", {"train": (*(PHOTO,) * 89, PHOTO._replace(has_mask=True))}),
+        ("allocator", {"gaussians": 2_000_000}),
+    ],
+)
+def test_more_is_more_on_a_gpu(name: str, change: dict[str, object]) -> None:
+    assert on_gpu(replace(ON_A_GPU, **change), name) > on_gpu(ON_A_GPU, name)  # type: ignore[arg-type]
+
+
+def test_many_tiles_need_wider_keys() -> None:
+    """3840 x 2160 has 32,400 tiles, which 16 bits can name; 4096 x 2160 has 34,560."""
+    narrow, wide = (replace(ON_A_GPU, train=(Size(width, 2160),)) for width in (3840, 4096))
+    assert (pair_bytes(narrow), pair_bytes(wide)) == (38, 44)
+    assert pair_bytes(replace(DEMAND, train=(Size(4096, 2160),))) == COSTS["cpu"].pair
+
+
+def test_photos_on_the_gpu_are_given_up_first() -> None:
+    """One byte too few: they are sent again and again, as many kept as there is room for; the rest stays."""
+    whole = predict(ON_A_GPU).device_total
+    assert fit(ON_A_GPU, PLENTY, whole).said == ()
+    assert fit(ON_A_GPU, PLENTY, whole).demand.on_device is None
+    fitted = fit(ON_A_GPU, PLENTY, whole - 1)
+    assert fitted.demand == replace(ON_A_GPU, on_device=fitted.demand.on_device)
+    assert fitted.demand.on_device == 3 * 800_000 * 90 - 1
+    assert fitted.prediction.device_total == whole - 1
+    assert len(fitted.said) == 1
+    assert fitted.said[0].startswith("photos are sent to the GPU again and again, with 216 MB of them kept there")
+
+
+def test_gaussians_are_given_up_second_on_a_gpu() -> None:
+    bare = predict(replace(ON_A_GPU, on_device=0)).device_total
+    assert fit(ON_A_GPU, PLENTY, bare).demand == replace(ON_A_GPU, on_device=0)
+    fitted = fit(ON_A_GPU, PLENTY, bare // 2)
+    cap = fitted.demand.gaussians
+    assert FEWEST_GAUSSIANS <= cap < 1_000_000
+    assert fitted.prediction.device_total == bare // 2  # what a thousand Gaussians would not fill, photos do
+    assert predict(replace(fitted.demand, gaussians=cap + 1000, on_device=0)).device_total > bare // 2
+    assert fitted.said[1].startswith(f"at most {cap:,} Gaussians instead of 1,000,000, to stay within")
+    assert fitted.said[1].endswith("of the GPU's memory")
+    assert fit_loaded(ON_A_GPU, PLENTY, bare // 2).demand.gaussians == cap
+    assert most_gaussians(fitted.demand, PLENTY, bare // 2) == cap
+
+
+def test_size_is_given_up_third_on_a_gpu() -> None:
+    large = replace(ON_A_GPU, train=(Size(8000, 6000),) * 9, test=(Size(8000, 6000),))
+    bare = predict(replace(large, on_device=0, gaussians=FEWEST_GAUSSIANS)).device_total
+    assert fit(large, PLENTY, bare).smaller == 1
+    fitted = fit(large, PLENTY, bare - 1)
+    assert fitted.smaller == 2
+    assert "photos of at most 4000 x 3000 pixels instead of 8000 x 6000" in fitted.said[-1]
+    assert fitted.said[-1].endswith("of the GPU's")
+    assert fitted.prediction.device_total <= bare - 1
+
+
+def test_what_a_gpu_must_have_at_least() -> None:
+    needs = r"at least \d+ MB of the GPU's memory here.*; got 50 MB: close other programs that use it, raise --gpu-mem"
+    for choose_what_fits in (fit, fit_loaded):
+        with pytest.raises(InputError, match=needs):
+            choose_what_fits(ON_A_GPU, PLENTY, 50_000_000)
+    with pytest.raises(InputError, match="close other programs, or raise --memory"):
+        fit(ON_A_GPU, 50_000_000, PLENTY)
+
+
+def test_memory_and_the_gpus_both_bind() -> None:
+    """Whatever the two budgets, both are kept or one of them is refused."""
+    demand = replace(ON_A_GPU, train=(Size(3000, 2000),) * 40)
+    kept = 0
+    for budget in range(1_500_000_000, 4_000_000_000, 500_000_000):
+        for gpu in range(200_000_000, 5_000_000_000, 400_000_000):
+            try:
+                fitted = fit(demand, budget, gpu)
+            except InputError:
+                continue
+            kept += 1
+            assert fitted.prediction.total <= budget
+            assert fitted.prediction.device_total <= gpu
+            lists = pair_bytes(fitted.demand) * (fitted.most_pairs - 2 * fitted.prediction.pairs)
+            assert lists <= gpu
+    assert kept > 10
+
+
+def test_any_gpu_is_large_enough_where_nobody_says() -> None:
+    assert fit(ON_A_GPU, PLENTY).demand == ON_A_GPU
+    assert fit(ON_A_GPU, PLENTY).most_pairs == MOST_PAIRS
+    assert default_gpu_budget(torch.device("cpu")) is None
+
+
+def test_a_cpu_has_no_memory_of_a_gpu() -> None:
+    assert predict(DEMAND).device == {}
+    assert fit(DEMAND, PLENTY, 1).demand == DEMAND

@@ -1,0 +1,308 @@
+"""What a training run is asked to do to the bytes it will hold at its peak, in memory and on a GPU.
+
+The peak is the sum of parts that are there at the same time. What a part costs per Gaussian, pixel or pair follows
+from the tensors; the numbers that do not (`Costs`) were measured, and benchmarks/memory.py measures them again. Those
+of a GPU are counted from the kernels' tensors, and nobody has measured them yet.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+
+from sfumato.core import sh as harmonics
+from sfumato.core.camera import Camera
+from sfumato.core.errors import BackendError
+from sfumato.core.limits import taken_memory, usable_cores
+from sfumato.core.scene import Picture, Points, Scene, Size, View
+from sfumato.kernels.backends import choose
+from sfumato.kernels.rooms import Rooms
+from sfumato.kernels.stages import TILE
+from sfumato.train.config import TrainConfig
+from sfumato.train.photos import under_way
+
+__all__ = ["COSTS", "ON_GPU", "Costs", "Demand", "Prediction", "demand_of", "pair_bytes", "predict"]
+
+LEFTOVER = 0.1  # of what comes and goes: memory that the allocator holds back in pieces too small for the next tensor
+LEFTOVER_GPU = 0.2  # torch's allocator there keeps such pieces for longer: Gaussians multiply, and need larger ones
+VIEWER = 60_000_000  # bytes of the live page's server, and of the few held-out photos that it keeps
+VIEWED, COPIED = 4 * 64, 1.25  # per Gaussian: packed, as bytes, those before, and being sent; and a copy of its numbers
+READERS, READ_COPIES = 8, 3  # threads that load photos at most, and copies of a photo that each works on
+SENT = 3  # photos on a GPU beside those that stay there: the one that is learned from, and those on their way
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What a backend holds beside the tensors that are stored, in bytes."""
+
+    base: int  # Python, torch, kernels, the libraries that read photos and cameras, and what reading them left behind
+    gaussian: int  # splats, their gradients, and what lies between them and the Gaussians
+    pixel: int  # of a training step: the picture, its gradient, the windows of D-SSIM
+    pixel_masked: int  # more where the photo has a mask: what counts, as floats, and the picture without the rest
+    pixel_scored: int  # of an evaluation: the picture, the photo as floats, their difference in double precision
+    pair: int  # of a tile and a splat that touches it: both lists, and a row of gradients
+    pair_in_order: int = 0  # more where gradients are added in a fixed order, and that is an option
+
+
+COSTS = {
+    # splats 56 and their gradients 44, records 64, places in lists 40, what the strategy counts 12
+    "cpu": Costs(base=500_000_000, gaussian=216, pixel=77, pixel_masked=32, pixel_scored=150, pair=70),
+    # autograd holds every intermediate result: of each of a tile's 256 pixels for each pair
+    "reference": Costs(base=400_000_000, gaussian=3000, pixel=1300, pixel_masked=110, pixel_scored=500, pair=14_000),
+    # the rest is on the GPU; libraries of CUDA or ROCm, and Triton's compiler, come on top of the CPU's; a picture that
+    # is scored comes back as floats 12, to be compared with the photo 12, as an error 4 and as bytes
+    "gpu": Costs(base=1_500_000_000, gaussian=0, pixel=0, pixel_masked=0, pixel_scored=50, pair=0),
+}
+# of the GPU's own memory, without what its driver takes, which is gone before anybody asks how much is free
+ON_GPU = {
+    "gpu": Costs(
+        base=100_000_000,  # code of the kernels, and what torch keeps for itself
+        # splats 56 and their gradients 48; records 48 and their gradients 48; tiles counted, sorted by depth and summed
+        # up 56; what the strategy counts 12, and a penalty's gradients 16
+        gaussian=284,
+        # the picture 12, alpha 4, what is left of the light 4; gradients of the picture 12, of alpha 4, of the loss 12;
+        # and the picture of the step before 12
+        pixel=60,
+        pixel_masked=36,  # where it counts 4, where it is empty 4, the photo without the rest 4, the picture's 24
+        pixel_scored=140,  # the picture and its light 20, the photo as floats 12, twice in double precision 48, their
+        # difference 24, its square 24, and the photo
+        pair=38,  # tile 2, splat 4; sorted: tile 2, place 8, torch's buffers 18; the splats in order 4
+        pair_in_order=60,  # a row of gradients 48, and where a splat's pairs are 12
+    )
+}
+WIDE_KEYS = 6  # bytes a pair more, where there are too many tiles for 16 bits: 2 in the list, 4 while it is sorted
+MOST_SHORT = 2**15 - 1  # tiles
+
+# Pairs per Gaussian: a splat s pixels wide touches (1 + s / 16)^2 tiles on average. However many there are, splats
+# overlap COVERED-fold, so that s^2 = COVERED pixels / Gaussians; and the low-pass alone makes them 0.4 tiles wide.
+# Within a factor of 1.8 of what fox, fern and lego had at 20,000 to 100,000 Gaussians.
+COVERED, LEAST_WIDTH = 35.0, 0.4
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What the memory of a training run depends on."""
+
+    train: tuple[Size, ...]  # of the photos, as they are learned at full size
+    test: tuple[Size, ...] = ()
+    gaussians: int = 100_000  # the cap
+    sh_degree: int = 3
+    backend: str = "cpu"
+    downscale: float = 1.0  # the files' photos are so many times wider and higher
+    in_views: bool = True  # the scene holds all photos, decoded
+    keep: int | None = None  # bytes of photos prepared for training that are held; None: all
+    taken: int = 0  # bytes that the process holds before, without the photos
+    watched: bool = False  # in the browser
+    on_device: int | None = None  # bytes of photos prepared for training that stay on the GPU; None: all
+    deterministic: bool = False  # gradients are added in a fixed order
+
+    @property
+    def on_gpu(self) -> bool:
+        """True when the Gaussians live in a GPU's own memory."""
+        return self.backend in ON_GPU
+
+    def smaller(self, factor: int) -> "Demand":
+        """The same with photos 1/factor as wide and high."""
+        train, test = (tuple(size.smaller(factor) for size in sizes) for sizes in (self.train, self.test))
+        return replace(self, train=train, test=test, downscale=self.downscale * factor)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Bytes that a training run holds at its peak."""
+
+    parts: Mapping[str, int]  # what for -> bytes, in the order of the table
+    pairs: int  # of tiles and splats in the lists of a picture
+    device: Mapping[str, int] = field(default_factory=dict)  # the same of a GPU's memory; nothing without one
+
+    @property
+    def total(self) -> int:
+        """Of all parts: the largest resident set of the process."""
+        return sum(self.parts.values())
+
+    @property
+    def device_total(self) -> int:
+        """Of all parts on the GPU."""
+        return sum(self.device.values())
+
+    def table(self) -> list[tuple[str, int]]:
+        """Rows of (what for, bytes), the sum last."""
+        return [*self.parts.items(), ("peak", self.total)]
+
+    def device_table(self) -> list[tuple[str, int]]:
+        """The same of the GPU."""
+        return [*self.device.items(), ("peak", self.device_total)]
+
+    def to_report(self) -> dict[str, object]:
+        """For report.json."""
+        told: dict[str, object] = {
+            "predicted_peak_bytes": self.total,
+            "parts_bytes": dict(self.parts),
+            "tile_list_entries": self.pairs,
+        }
+        if self.device:
+            told |= {"gpu_predicted_peak_bytes": self.device_total, "gpu_parts_bytes": dict(self.device)}
+        return told
+
+
+def demand_of(
+    train: Sequence[Size],
+    test: Sequence[Size] = (),
+    config: TrainConfig | None = None,
+    backend: str = "auto",
+    downscale: float = 1.0,
+) -> Demand:
+    """The demand of training on photos of these sizes, known from their headers; `taken` is what is held right now.
+
+    Raises BackendError when the backend cannot run here.
+    """
+    config = config or TrainConfig()
+    return Demand(
+        tuple(train),
+        tuple(test),
+        config.gaussians_for(_sketch(train)),
+        config.sh_degree,
+        choose(backend)[0],
+        downscale,
+        taken=taken_memory(),
+        deterministic=bool(getattr(config, "deterministic", False)),
+    )
+
+
+def _sketch(sizes: Sequence[Size]) -> Scene:
+    """A scene with photos of these sizes and nothing on them: enough for the numbers that a config leaves open."""
+
+    def nothing() -> Picture:
+        raise AssertionError("nobody looks at these photos")
+
+    views = [View(str(i), Camera(torch.eye(4), torch.eye(3), *size[:2]), nothing) for i, size in enumerate(sizes)]
+    return Scene(views, Points(torch.zeros(0, 3), torch.zeros(0, 3, dtype=torch.uint8)))
+
+
+def predict(demand: Demand) -> Prediction:
+    """The peak of loading, training and evaluating. Raises BackendError when the backend's costs are not known."""
+    if demand.backend not in COSTS:
+        raise BackendError(f"no backend named {demand.backend!r} has known costs (known: {' '.join(COSTS)})")
+    pairs = _pairs(demand.gaussians, _largest(demand.train))
+    if demand.on_gpu:
+        return Prediction(_beside_gpu(demand), pairs, _on_gpu(demand, pairs))
+    costs, parts = COSTS[demand.backend], _common(demand)
+    working = _working(demand, costs, pairs)
+    read = round(_reading(demand))
+    parts |= {**working, "pictures": max(working["pictures"], read)}
+    parts |= _viewer(demand)
+    return Prediction({**parts, "allocator": round(LEFTOVER * _moving(parts))}, pairs)
+
+
+def _common(demand: Demand) -> dict[str, int]:
+    """What is in memory wherever pictures are made."""
+    base = max(COSTS[demand.backend].base, demand.taken)
+    return {"Python, torch, libraries": base, "photos": _photos(demand)}
+
+
+def _working(demand: Demand, costs: Costs, pairs: int) -> dict[str, int]:
+    """What pictures are made of, and with, where that is done."""
+    stored, N = _stored(demand), demand.gaussians
+    learning = max((s.pixels * (costs.pixel + s.has_mask * costs.pixel_masked) for s in demand.train), default=0)
+    return {
+        "Gaussians": stored * N,
+        "moments": 2 * stored * N,
+        "gradients": costs.gaussian * N,
+        "edits": 3 * stored * N,  # Gaussians and moments once more while rows move; checkpoints need no more
+        "pictures": max(learning, costs.pixel_scored * _largest(demand.test)),
+        "tile lists": pair_bytes(demand) * pairs,
+    }
+
+
+def _on_gpu(demand: Demand, pairs: int) -> dict[str, int]:
+    """The parts in the GPU's memory."""
+    costs = ON_GPU[demand.backend]
+    working = _working(demand, costs, _room(pairs))
+    parts = {"kernels": costs.base, "photos": _photos_sent(demand), **working}
+    return {**parts, "allocator": round(LEFTOVER_GPU * _moving(parts))}
+
+
+def _beside_gpu(demand: Demand) -> dict[str, int]:
+    """The parts in memory when a GPU holds the Gaussians."""
+    scored = COSTS[demand.backend].pixel_scored * _largest(demand.test)
+    parts = _common(demand)
+    parts["checkpoints"] = 3 * _stored(demand) * demand.gaussians  # Gaussians and moments on their way to the disk
+    parts["pictures"] = max(scored, round(_reading(demand)))
+    parts |= _viewer(demand)
+    return {**parts, "allocator": round(LEFTOVER * _moving(parts))}
+
+
+def _viewer(demand: Demand) -> dict[str, int]:
+    if not demand.watched:
+        return {}
+    showing = round(READ_COPIES * _file(demand))  # one photo at a time is made small for a page
+    return {"viewer": VIEWER + showing + (VIEWED + round(COPIED * _stored(demand))) * demand.gaussians}
+
+
+def _moving(parts: Mapping[str, int]) -> int:
+    """What comes and goes."""
+    return sum(parts.get(name, 0) for name in ("gradients", "edits", "checkpoints", "pictures", "tile lists"))
+
+
+def _stored(demand: Demand) -> int:
+    """Bytes of a Gaussian's own numbers."""
+    return 4 * (11 + 3 * harmonics.bases_of_degree(demand.sh_degree))
+
+
+def pair_bytes(demand: Demand) -> int:
+    """What a pair of tile and splat costs where pictures are made."""
+    costs = ON_GPU.get(demand.backend) or COSTS[demand.backend]
+    tiles = max((-(-size.width // TILE) * -(-size.height // TILE) for size in demand.train), default=0)
+    wide = WIDE_KEYS if demand.on_gpu and tiles > MOST_SHORT else 0
+    return costs.pair + wide + (costs.pair_in_order if demand.deterministic else 0)
+
+
+def _room(pairs: int) -> int:
+    """For how many pairs a GPU makes room when there are so many."""
+    rooms = Rooms()
+    rooms.learn(0, pairs)
+    return rooms.of(0) or pairs
+
+
+def _reading(demand: Demand) -> float:
+    """Of photos that are read, before training: the rest is not there yet."""
+    return READ_COPIES * min(READERS, usable_cores()) * _file(demand)
+
+
+def _file(demand: Demand) -> float:
+    """Bytes of the largest photo as it is in its file."""
+    return max((size.bytes for size in demand.train + demand.test), default=0) * demand.downscale**2
+
+
+def _largest(sizes: Sequence[Size]) -> int:
+    """Pixels of the largest photo."""
+    return max((size.pixels for size in sizes), default=0)
+
+
+def _photos(demand: Demand) -> int:
+    """Bytes of photos in the scene, prepared for training, and under way.
+
+    Those in the scene are learned from as they are, but at half size there is a copy of them. Of those that are decoded
+    again, `keep` bounds all that is held, but not what is under way.
+    """
+    learned = sum(size.bytes for size in demand.train)
+    if demand.in_views:
+        tested = sum(size.bytes for size in demand.test)
+        return learned + tested + learned // 4
+    under = under_way(demand.train, demand.keep)
+    needed = learned + under
+    return needed if demand.keep is None else min(needed, max(demand.keep, under))
+
+
+def _photos_sent(demand: Demand) -> int:
+    """Bytes of photos on the GPU: those that stay there, and those that come and go."""
+    learned = sum(size.bytes for size in demand.train)
+    passing = SENT * max((size.bytes for size in demand.train), default=0)
+    return passing + (learned if demand.on_device is None else min(learned, demand.on_device))
+
+
+def _pairs(gaussians: int, pixels: int) -> int:
+    """How many pairs of tile and splat a picture has."""
+    width = math.sqrt(COVERED * pixels / max(1, gaussians)) / TILE + LEAST_WIDTH
+    return min(round(gaussians * (1 + width) ** 2), gaussians * -(-pixels // TILE**2))
