@@ -1,0 +1,138 @@
+"""Splats to records that blending reads: a few cache sectors each, alpha as a power of two.
+
+alpha = opacity exp(-d^T conic d / 2) = 2^(l + a dx^2 + b dx dy + c dy^2), with log2(e) folded into a, b, c and l.
+A pixel is drawn when that exponent is at least log2(alpha_min): nobody computes a power to find that out. Products are
+fused with sums by hand where forward and backward must take the same decisions.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from sfumato.kernels.gpu.launch import cover, launch
+from sfumato.kernels.gpu.math import join_each, reciprocal
+from sfumato.kernels.stages import RenderSettings
+
+__all__ = ["BATCH", "COLOR", "Limits", "exponent_at", "limits_of", "make_records", "reaching", "stride_of"]
+
+LEAST_ALPHA = 2.0**-63  # alpha_min where that is 0
+LOG2E: tl.constexpr = tl.constexpr(1 / math.log(2))
+BATCH: tl.constexpr = tl.constexpr(32)  # pairs that are tested at once: one bit of a mask each
+PACKED = 128  # splats that one program packs
+
+# a record: where the mean is, the exponent's four numbers, then one number for each channel
+MEAN_X: tl.constexpr = tl.constexpr(0)
+MEAN_Y: tl.constexpr = tl.constexpr(1)
+A: tl.constexpr = tl.constexpr(2)
+B: tl.constexpr = tl.constexpr(3)
+C: tl.constexpr = tl.constexpr(4)
+LOG_OPACITY: tl.constexpr = tl.constexpr(5)
+COLOR: tl.constexpr = tl.constexpr(6)
+
+
+class Limits(NamedTuple):
+    """What decides whether a splat is drawn in a pixel, and how much of it."""
+
+    least: float  # of the exponent: log2(alpha_min)
+    dark: float  # of transmittance
+    most: float  # alpha_max
+
+
+def limits_of(settings: RenderSettings) -> Limits:
+    """The limits that settings ask for, within what float32 can hold."""
+    least = max(settings.alpha_min, LEAST_ALPHA)
+    most = min(settings.alpha_max, 1 - 2.0**-24)  # alpha = 1 divides by zero
+    return Limits(math.log2(least), float(settings.transmittance_min), most)
+
+
+def stride_of(numbers: int) -> int:
+    """Floats from one row of so many numbers to the next: rows start at whole 16 bytes."""
+    return -(-numbers // 4) * 4
+
+
+def make_records(means2d: Tensor, conics: Tensor, opacities: Tensor, colors: Tensor, depths: Tensor | None) -> Tensor:
+    """(N, stride) records; rows of splats without opacity, which no list names, stay unwritten."""
+    N, channels = len(colors), colors.shape[1]
+    stride = stride_of(COLOR.value + channels + (depths is not None))
+    records = torch.empty(N, stride, device=means2d.device)
+    launch(
+        _pack, (cover(N, PACKED),), means2d, conics, opacities, colors, colors if depths is None else depths, records, N,
+        COLORS=channels, DEPTH=depths is not None, STRIDE=stride, BLOCK=PACKED,
+    )  # fmt: skip
+    return records
+
+
+@triton.jit(do_not_specialize=["N"])
+def _pack(
+    means2d, conics, opacities, colors, depths, records, N,
+    COLORS: tl.constexpr, DEPTH: tl.constexpr, STRIDE: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    row = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    opacity = tl.load(opacities + row, mask=row < N, other=0.0)
+    seen = opacity > 0
+    xx = tl.load(conics + row * 3, mask=seen, other=0.0)
+    xy = tl.load(conics + row * 3 + 1, mask=seen, other=0.0)
+    yy = tl.load(conics + row * 3 + 2, mask=seen, other=0.0)
+    numbers = (
+        tl.load(means2d + row * 2, mask=seen, other=0.0),
+        tl.load(means2d + row * 2 + 1, mask=seen, other=0.0),
+        xx * (-0.5 * LOG2E),
+        xy * -LOG2E,
+        yy * (-0.5 * LOG2E),
+        tl.log2(tl.where(seen, opacity, 1.0)),
+    )
+    for k in tl.static_range(COLORS):
+        numbers = numbers + (tl.load(colors + row * COLORS + k, mask=seen, other=0.0),)
+    if DEPTH:
+        numbers = numbers + (tl.load(depths + row, mask=seen, other=0.0),)
+    COUNT: tl.constexpr = COLOR + COLORS + DEPTH
+    for first in tl.static_range(0, STRIDE, 4):  # four at a time leave in one store
+        quad = join_each(numbers, first, min(4, COUNT - first), 4)
+        place = (records + row * STRIDE + first)[:, None] + tl.arange(0, 4)[None, :]
+        tl.store(place, quad, mask=seen[:, None])
+
+
+@triton.jit
+def reaching(
+    records, ids, start, end, left, top, least, STRIDE: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+    PTX: tl.constexpr,
+):  # fmt: skip
+    """Which of the pairs from `start` on reach alpha_min over a rectangle of pixels: bit j is pair start + j's.
+
+    (left, top) is the first pixel's center. Over the rectangle of centers the exponent is greatest on the vertical or the
+    horizontal line that is nearest to the mean; along either it is a parabola whose top is clamped to the rectangle.
+    """
+    j = tl.arange(0, BATCH)
+    listed = start + j < end
+    record = records + tl.load(ids + start + j, mask=listed, other=0) * STRIDE
+    x0 = left - tl.load(record + MEAN_X, mask=listed, other=0.0)
+    y0 = top - tl.load(record + MEAN_Y, mask=listed, other=0.0)
+    x1, y1 = x0 + (COLUMNS - 1), y0 + (ROWS - 1)
+    a = tl.minimum(tl.load(record + A, mask=listed, other=-1.0), -1e-20)  # splats without end: no division by 0
+    b = tl.load(record + B, mask=listed, other=0.0)
+    c = tl.minimum(tl.load(record + C, mask=listed, other=-1.0), -1e-20)
+    log_opacity = tl.load(record + LOG_OPACITY, mask=listed, other=0.0)
+    x = tl.minimum(tl.maximum(x0, 0.0), x1)
+    y = tl.minimum(tl.maximum(y0, 0.0), y1)
+    y_along = tl.minimum(tl.maximum(-0.5 * b * x * reciprocal(c, PTX), y0), y1)
+    x_along = tl.minimum(tl.maximum(-0.5 * b * y * reciprocal(a, PTX), x0), x1)
+    vertical = x * (a * x + b * y_along) + c * y_along * y_along
+    horizontal = x_along * (a * x_along + b * y) + c * y * y
+    # rounding errs on the side of blending: what is visited needlessly is not drawn
+    reached = listed & (log_opacity + tl.maximum(vertical, horizontal) >= least - 1e-3)
+    return tl.sum(reached.to(tl.int32) << j, 0)
+
+
+@triton.jit
+def exponent_at(record, x, y):
+    """log2(alpha) at pixel centers x (COLUMNS,) and y (ROWS,), as (ROWS, COLUMNS); dx; dy."""
+    dx = x - tl.load(record + MEAN_X)
+    dy = y - tl.load(record + MEAN_Y)
+    along_x = tl.fma(tl.load(record + A) * dx, dx, tl.load(record + LOG_OPACITY))
+    slope = tl.load(record + B) * dx
+    c_dy = tl.load(record + C) * dy
+    return tl.fma(dy[:, None], slope[None, :] + c_dy[:, None], along_x[None, :]), dx, dy
