@@ -19,16 +19,16 @@ from torch import Tensor
 from sfumato.core.errors import BackendError
 from sfumato.kernels.gpu.blend_backward import backward
 from sfumato.kernels.gpu.launch import checked, launch
-from sfumato.kernels.gpu.math import exp2, greatest, lowest_bit, zeros_each
+from sfumato.kernels.gpu.math import WARP, exp2, greatest, keep_where, lowest_bit, zeros_each
 from sfumato.kernels.gpu.records import (
-    BATCH, COLOR, exponent_at, limits_of, make_records, reaching,
+    BATCH, COLOR, exponent_at, limits_of, make_records, pixels_of, reaching,
 )  # fmt: skip
 from sfumato.kernels.stages import TILE, RenderSettings, Splats, TileLists
 
 __all__ = ["blend"]
 
 ROWS = 8  # of pixels that one program blends
-HALVES = TILE // ROWS  # programs of a tile
+PARTS = TILE // ROWS  # programs of a tile
 MOST_CHANNELS = 8
 
 
@@ -60,12 +60,12 @@ class _Blend(torch.autograd.Function):
         planes = records.new_empty(colors.shape[1], *size)
         alpha = records.new_empty(size)
         weighted = records.new_empty(size) if settings.depth else None
-        programs = tiles.tiles_x * tiles.tiles_y * HALVES
+        programs = tiles.tiles_x * tiles.tiles_y * PARTS
         walked = ids.new_empty(programs)
         launch(
             _forward, (programs,), records, offsets, ids, background, planes, alpha, alpha if weighted is None else weighted,
             walked, tiles.width, tiles.height, limits_of(settings), warps=1,
-            COLORS=colors.shape[1], DEPTH=settings.depth, STRIDE=records.shape[1], ROWS=ROWS, COLUMNS=TILE,
+            COLORS=colors.shape[1], DEPTH=settings.depth, STRIDE=records.shape[1], ROWS=ROWS, TILE=TILE,
         )  # fmt: skip
         ctx.save_for_backward(records, conics, opacities, offsets, ids, walked, planes, alpha, weighted)
         ctx.tiles, ctx.settings = tiles, settings
@@ -86,41 +86,37 @@ class _Blend(torch.autograd.Function):
 @triton.jit(do_not_specialize=["width", "height"])
 def _forward(
     records, offsets, ids, background, planes, alpha, weighted, walked, width, height, limits,
-    COLORS: tl.constexpr, DEPTH: tl.constexpr, STRIDE: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+    COLORS: tl.constexpr, DEPTH: tl.constexpr, STRIDE: tl.constexpr, ROWS: tl.constexpr, TILE: tl.constexpr,
     PTX: tl.constexpr,
 ):  # fmt: skip
-    HALVES: tl.constexpr = COLUMNS // ROWS
+    PARTS: tl.constexpr = TILE // ROWS
     CHANNELS: tl.constexpr = COLORS + DEPTH
-    tile = tl.program_id(0) // HALVES
-    tiles_x = tl.cdiv(width, COLUMNS)
-    column = (tile % tiles_x) * COLUMNS + tl.arange(0, COLUMNS)
-    row = (tile // tiles_x) * COLUMNS + (tl.program_id(0) % HALVES) * ROWS + tl.arange(0, ROWS)
-    inside = (row < height)[:, None] & (column < width)[None, :]
+    tile, part = tl.program_id(0) // PARTS, tl.program_id(0) % PARTS
+    column, row, left, top = pixels_of(tile, part, width, height, TILE, ROWS)
     x, y = column.to(tl.float32) + 0.5, row.to(tl.float32) + 0.5
-    left = (tile % tiles_x) * COLUMNS + 0.5
-    top = (tile // tiles_x) * COLUMNS + (tl.program_id(0) % HALVES) * ROWS + 0.5
+    inside = (row < height) & (column < width)[None, :]
 
     start, end = tl.load(offsets + tile).to(tl.int32), tl.load(offsets + tile + 1).to(tl.int32)
     at = start
     light = tl.where(inside, 1.0, 0.0)  # transmittance; pixels outside the picture are finished from the start
     brightest = 1.0
-    sums = zeros_each(CHANNELS, ROWS, COLUMNS)
+    sums = zeros_each(CHANNELS, ROWS * TILE // WARP, WARP)
     while (at < end) & (brightest >= limits.dark):
-        bits = reaching(records, ids, at, end, left, top, limits.least, STRIDE, ROWS, COLUMNS, PTX)
+        bits = reaching(records, ids, at, end, left, top, limits.least, STRIDE, ROWS, TILE, PTX)
         while bits != 0:
             record = records + tl.load(ids + at + lowest_bit(bits, PTX)).to(tl.int64) * STRIDE
             bits = bits & (bits - 1)
             exponent, _, _ = exponent_at(record, x, y)
-            drawn = (exponent >= limits.least) & (light >= limits.dark)
-            opaque = tl.where(drawn, tl.minimum(exp2(exponent, PTX), limits.most), 0.0)
+            clamped = tl.minimum(exp2(exponent, PTX), limits.most)
+            opaque = keep_where(clamped, exponent, limits.least, light, limits.dark, PTX)
             weight = opaque * light
-            light = tl.fma(-opaque, light, light)
+            light = light - weight
             sums = _add_each(sums, weight, record, CHANNELS)
         brightest = greatest(light)
         at += BATCH
     tl.store(walked + tl.program_id(0), tl.minimum(at, end) - start)
 
-    pixel = row[:, None] * width + column[None, :]
+    pixel = row * width + column[None, :]
     area = tl.cast(height, tl.int64) * width  # all planes together may hold more than int32 counts
     for k in tl.static_range(COLORS):
         tl.store(planes + k * area + pixel, tl.fma(light, tl.load(background + k), sums[k]), mask=inside)

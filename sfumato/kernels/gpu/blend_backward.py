@@ -21,8 +21,8 @@ import triton.language as tl
 from torch import Tensor
 
 from sfumato.kernels.gpu.launch import checked, cover, launch
-from sfumato.kernels.gpu.math import exp2, join_each, lowest_bit, reciprocal
-from sfumato.kernels.gpu.records import BATCH, COLOR, A, B, C, exponent_at, limits_of, reaching, stride_of
+from sfumato.kernels.gpu.math import WARP, exp2, keep_where, lane_sums, lowest_bit, reciprocal
+from sfumato.kernels.gpu.records import BATCH, COLOR, A, B, C, exponent_at, limits_of, pixels_of, reaching, stride_of
 from sfumato.kernels.stages import TILE, RenderSettings, TileLists
 
 __all__ = ["backward"]
@@ -56,7 +56,7 @@ def backward(
         weighted if depth else alpha, g_planes, g_alpha, g_weighted, sums, tiles.width, tiles.height,
         limits_of(settings), warps=1,
         COLORS=colors, DEPTH=depth, ABSOLUTE=absolute, PER_PAIR=settings.deterministic, STRIDE=records.shape[1],
-        SUMS=stride, ROWS=rows, COLUMNS=TILE, WALKED=walked.numel() // (tiles.tiles_x * tiles.tiles_y),
+        SUMS=stride, ROWS=rows, TILE=TILE, WALKED=walked.numel() // (tiles.tiles_x * tiles.tiles_y),
     )  # fmt: skip
     if settings.deterministic:
         sums = _gather_rows(sums, tiles, len(conics))
@@ -90,19 +90,15 @@ def _finish_sums(
 def _backward(
     records, offsets, ids, walked, planes, alpha, weighted, g_planes, g_alpha, g_weighted, sums, width, height, limits,
     COLORS: tl.constexpr, DEPTH: tl.constexpr, ABSOLUTE: tl.constexpr, PER_PAIR: tl.constexpr, STRIDE: tl.constexpr,
-    SUMS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, WALKED: tl.constexpr, PTX: tl.constexpr,
+    SUMS: tl.constexpr, ROWS: tl.constexpr, TILE: tl.constexpr, WALKED: tl.constexpr, PTX: tl.constexpr,
 ):  # fmt: skip
-    PARTS: tl.constexpr = COLUMNS // ROWS
-    tile = tl.program_id(0) // PARTS
-    tiles_x = tl.cdiv(width, COLUMNS)
-    column = (tile % tiles_x) * COLUMNS + tl.arange(0, COLUMNS)
-    row = (tile // tiles_x) * COLUMNS + (tl.program_id(0) % PARTS) * ROWS + tl.arange(0, ROWS)
-    inside = (row < height)[:, None] & (column < width)[None, :]
+    PARTS: tl.constexpr = TILE // ROWS
+    tile, part = tl.program_id(0) // PARTS, tl.program_id(0) % PARTS
+    column, row, left, top = pixels_of(tile, part, width, height, TILE, ROWS)
     x, y = column.to(tl.float32) + 0.5, row.to(tl.float32) + 0.5
-    left = (tile % tiles_x) * COLUMNS + 0.5
-    top = (tile // tiles_x) * COLUMNS + (tl.program_id(0) % PARTS) * ROWS + 0.5
+    inside = (row < height) & (column < width)[None, :]
 
-    pixel = row[:, None] * width + column[None, :]
+    pixel = row * width + column[None, :]
     area = tl.cast(height, tl.int64) * width
     incoming = ()
     rest = (tl.load(alpha + pixel, mask=inside, other=1.0) - 1.0) * tl.load(g_alpha + pixel, mask=inside, other=0.0)
@@ -123,7 +119,7 @@ def _backward(
         end = tl.maximum(end, start + done)
     at = start
     while at < end:
-        bits = reaching(records, ids, at, end, left, top, limits.least, STRIDE, ROWS, COLUMNS, PTX)
+        bits = reaching(records, ids, at, end, left, top, limits.least, STRIDE, ROWS, TILE, PTX)
         while bits != 0:
             pair = at + lowest_bit(bits, PTX)
             bits = bits & (bits - 1)
@@ -146,10 +142,9 @@ def _visit(
     """One splat over the program's pixels: `rest` and `light` behind it; what it receives goes to its row of sums."""
     exponent, dx, dy = exponent_at(record, x, y)
     unclamped = exp2(exponent, PTX)
-    drawn = (exponent >= limits.least) & (light >= limits.dark)
-    opaque = tl.where(drawn, tl.minimum(unclamped, limits.most), 0.0)
+    opaque = keep_where(tl.minimum(unclamped, limits.most), exponent, limits.least, light, limits.dark, PTX)
     weight = opaque * light
-    light = tl.fma(-opaque, light, light)
+    light = light - weight
     shade = incoming[0] * tl.load(record + COLOR)
     for k in tl.static_range(1, CHANNELS):
         shade = tl.fma(incoming[k], tl.load(record + COLOR + k), shade)
@@ -158,41 +153,25 @@ def _visit(
     v = own - rest * (opaque * reciprocal(1.0 - opaque, PTX))
     v = tl.where(unclamped <= limits.most, v, 0.0)  # what is clamped has no slope
 
-    v_dy = v * dy[:, None]
-    v0, vy, vyy = tl.sum(v, 0), tl.sum(v_dy, 0), tl.sum(v_dy * dy[:, None], 0)
+    v_dy = v * dy
+    v0, vy, vyy = tl.sum(v, 0), tl.sum(v_dy, 0), tl.sum(v_dy * dy, 0)
     vx = v0 * dx
     received = (vx, vy, vx * dx, vy * dx, vyy, v0)
     for k in tl.static_range(CHANNELS):
         received = received + (tl.sum(weight * incoming[k], 0),)
     if ABSOLUTE:
         a, b, c = tl.load(record + A), tl.load(record + B), tl.load(record + C)
-        pull_x = (2 * a * dx)[None, :] + (b * dy)[:, None]
-        pull_y = (b * dx)[None, :] + (2 * c * dy)[:, None]
+        pull_x = (2 * a * dx)[None, :] + b * dy
+        pull_y = (b * dx)[None, :] + 2 * c * dy
         received = received + (tl.sum(tl.abs(v * pull_x), 0), tl.sum(tl.abs(v * pull_y), 0))
     COUNT: tl.constexpr = MOMENTS + CHANNELS + 2 * ABSOLUTE
-    _leave(sums, received, 0, 8, 8, PER_PAIR)
-    if COUNT - 8 == 1:
-        _leave(sums, received, 8, 1, 1, PER_PAIR)
-    elif COUNT - 8 == 2:
-        _leave(sums, received, 8, 2, 2, PER_PAIR)
-    elif COUNT - 8 <= 4:
-        _leave(sums, received, 8, COUNT - 8, 4, PER_PAIR)
-    else:
-        _leave(sums, received, 8, COUNT - 8, 8, PER_PAIR)
-    return rest, light
-
-
-@triton.jit
-def _leave(
-    sums, received, FIRST: tl.constexpr, COUNT: tl.constexpr, WIDTH: tl.constexpr, PER_PAIR: tl.constexpr
-):  # fmt: skip
-    """Add (PER_PAIR: store) the sums over lanes of received[FIRST] to received[FIRST + COUNT - 1] side by side."""
-    total = tl.sum(join_each(received, FIRST, COUNT, WIDTH), 0)
-    lane = tl.arange(0, WIDTH)
+    lane = tl.arange(0, WARP)
+    total = tl.where(lane < 8, lane_sums(received, 0, 8), lane_sums(received, 8, COUNT - 8))
     if PER_PAIR:
-        tl.store(sums + FIRST + lane, total, mask=lane < COUNT)
+        tl.store(sums + lane, total, mask=lane < COUNT)
     else:
-        tl.atomic_add(sums + FIRST + lane, total, mask=lane < COUNT, sem="relaxed")
+        tl.atomic_add(sums + lane, total, mask=lane < COUNT, sem="relaxed")
+    return rest, light
 
 
 @triton.jit(do_not_specialize=["N"])

@@ -7,7 +7,9 @@ the plain twins take; nothing else differs.
 import triton
 import triton.language as tl
 
-__all__ = ["exp2", "greatest", "join_each", "lowest_bit", "reciprocal", "zeros_each"]
+__all__ = ["WARP", "exp2", "greatest", "join_each", "keep_where", "lane_sums", "lowest_bit", "reciprocal", "zeros_each"]
+
+WARP: tl.constexpr = tl.constexpr(32)  # lanes that work in step; where there are 64, each half does the same
 
 
 @triton.jit
@@ -31,6 +33,23 @@ def reciprocal(x, PTX: tl.constexpr):
         )
     else:
         result = 1.0 / x
+    return result
+
+
+@triton.jit
+def keep_where(value, a, least_a, b, least_b, PTX: tl.constexpr):
+    """value where a >= least_a and b >= least_b, else 0: the assembly joins both comparisons before it selects."""
+    if PTX:
+        result = tl.inline_asm_elementwise(
+            """{ .reg .pred p; setp.ge.f32 p, $2, $3; setp.ge.and.f32 p, $4, $5, p; selp.f32 $0, $1, 0f00000000, p; }""",
+            "=f,f,f,f,f,f",
+            [value, a, least_a, b, least_b],
+            dtype=tl.float32,
+            is_pure=True,
+            pack=1,
+        )
+    else:
+        result = tl.where((a >= least_a) & (b >= least_b), value, 0.0)
     return result
 
 
@@ -91,3 +110,35 @@ def join_each(values, FIRST: tl.constexpr, COUNT: tl.constexpr, WIDTH: tl.conste
     else:
         joined = parts[0]
     return tl.reshape(joined, [LANES, WIDTH])
+
+
+@triton.jit
+def lane_sums(values, FIRST: tl.constexpr, COUNT: tl.constexpr):
+    """Sums over lanes of COUNT <= 8 blocks (WARP,), values[FIRST] and the following: lane l has number l modulo 1, 2, 4 or 8.
+
+    Two lanes that differ in one bit share the work: each gives away the half of its numbers that the other keeps. This
+    halves the numbers at each step, where adding up every number on all lanes would not.
+    """
+    WIDTH: tl.constexpr = 1 if COUNT == 1 else (2 if COUNT == 2 else (4 if COUNT <= 4 else 8))
+    lane = tl.arange(0, WARP)
+    total = join_each(values, FIRST, COUNT, WIDTH)
+    if WIDTH >= 8:
+        total = _exchange(total, lane, WIDTH // 8, 8)
+    if WIDTH >= 4:
+        total = _exchange(total, lane, WIDTH // 4, 4)
+    if WIDTH >= 2:
+        total = _exchange(total, lane, WIDTH // 2, 2)
+    total = tl.reshape(total, [WARP])
+    for bit in tl.static_range(0, 5):
+        if WIDTH <= 1 << bit:
+            total += tl.gather(total, lane ^ (1 << bit), 0)
+    return total
+
+
+@triton.jit
+def _exchange(x, lane, BIT: tl.constexpr, WIDTH: tl.constexpr):
+    """(WARP, WIDTH) to (WARP, WIDTH / 2): lanes with the bit keep the numbers of odd places, the others the even ones."""
+    even, odd = tl.split(tl.reshape(x, [WARP, WIDTH // 2, 2]))
+    has_bit = ((lane & BIT) != 0)[:, None]
+    other = tl.broadcast_to((lane ^ BIT)[:, None], [WARP, WIDTH // 2])
+    return tl.where(has_bit, odd, even) + tl.gather(tl.where(has_bit, even, odd), other, 0)

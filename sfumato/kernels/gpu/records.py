@@ -14,10 +14,10 @@ import triton.language as tl
 from torch import Tensor
 
 from sfumato.kernels.gpu.launch import cover, launch
-from sfumato.kernels.gpu.math import join_each, reciprocal
+from sfumato.kernels.gpu.math import WARP, join_each, reciprocal
 from sfumato.kernels.stages import RenderSettings
 
-__all__ = ["BATCH", "COLOR", "Limits", "exponent_at", "limits_of", "make_records", "reaching", "stride_of"]
+__all__ = ["BATCH", "COLOR", "Limits", "exponent_at", "limits_of", "make_records", "pixels_of", "reaching", "stride_of"]
 
 LEAST_ALPHA = 2.0**-63  # alpha_min where that is 0
 LOG2E: tl.constexpr = tl.constexpr(1 / math.log(2))
@@ -128,11 +128,24 @@ def reaching(
 
 
 @triton.jit
+def pixels_of(tile, part, width, height, TILE: tl.constexpr, ROWS: tl.constexpr):
+    """The pixels of a tile's part: lane l has column l % TILE and every second (WARP / TILE) row; where they are.
+
+    Column (WARP,), row (n, WARP), the first pixel's center (left, top).
+    """
+    tiles_x = tl.cdiv(width, TILE)
+    x0, y0 = (tile % tiles_x) * TILE, (tile // tiles_x) * TILE + part * ROWS
+    lane = tl.arange(0, WARP)
+    STEP: tl.constexpr = WARP // TILE
+    row = y0 + STEP * tl.arange(0, ROWS // STEP)[:, None] + (lane // TILE)[None, :]
+    return x0 + lane % TILE, row, x0 + 0.5, y0 + 0.5
+
+
+@triton.jit
 def exponent_at(record, x, y):
-    """log2(alpha) at pixel centers x (COLUMNS,) and y (ROWS,), as (ROWS, COLUMNS); dx; dy."""
+    """log2(alpha) at pixel centers x (WARP,) and y (n, WARP); dx; dy."""
     dx = x - tl.load(record + MEAN_X)
     dy = y - tl.load(record + MEAN_Y)
     along_x = tl.fma(tl.load(record + A) * dx, dx, tl.load(record + LOG_OPACITY))
-    slope = tl.load(record + B) * dx
-    c_dy = tl.load(record + C) * dy
-    return tl.fma(dy[:, None], slope[None, :] + c_dy[:, None], along_x[None, :]), dx, dy
+    slope = tl.fma(dy, tl.load(record + C), (tl.load(record + B) * dx)[None, :])
+    return tl.fma(dy, slope, along_x[None, :]), dx, dy
