@@ -9,12 +9,13 @@ from rich.table import Table
 
 from sfumato.core.errors import InputError
 from sfumato.core.units import parse_bytes, say_bytes
-from sfumato.kernels.backends import load
+from sfumato.kernels.backends import choose, load
 
 if TYPE_CHECKING:
     from sfumato.core.scene import Scene, Size
     from sfumato.train import TrainConfig
-    from sfumato.train.memory import Demand, Fitted
+    from sfumato.train.demand import Demand
+    from sfumato.train.memory import Fitted
 
 __all__ = ["Budget"]
 
@@ -34,18 +35,22 @@ class Budget:
         at_least: int = 0,
         resumed: bool = False,
         watched: bool = False,
+        gpu: str | None = None,
     ) -> None:
         """asked: as in --memory; None: most of what is free. at_least: Gaussians there are before training. resumed:
-        the photos' size was settled by the run that is gone on with. watched: in the browser.
+        the photos' size was settled by the run that is gone on with. watched: in the browser. gpu: as in --gpu-memory.
 
-        Raises InputError when it is no amount of memory, or too little for anything.
+        Raises InputError when it is no amount of memory, or too little for anything, BackendError when the backend
+        cannot run here.
         """
-        from sfumato.train.memory import default_budget
+        from sfumato.train.memory import default_budget, default_gpu_budget
 
-        self.bytes = parse_bytes(asked) if asked else default_budget()
-        if self.bytes < LEAST and asked:
-            raise InputError(f"--memory must be at least {say_bytes(LEAST)}, such as 4GB; got {asked!r}")
-        self._config, self._backend, self._downscale, self._at_least = config, backend, downscale, at_least
+        self._backend, device = choose(backend)
+        self.bytes = _parsed("--memory", asked) or default_budget()
+        self.gpu_bytes = _parsed("--gpu-memory", gpu) or default_gpu_budget(device)  # None: nothing is on a GPU
+        if gpu and self._backend != "gpu":
+            raise InputError(f"--gpu-memory is for a GPU, and backend {self._backend!r} computes here; leave it out")
+        self._config, self._downscale, self._at_least = config, downscale, at_least
         self._resumed, self._watched = resumed, watched
         self._demand: Demand | None = None
         self._most_pairs: int | None = None
@@ -56,13 +61,14 @@ class Budget:
 
         Raises InputError when nothing fits.
         """
-        from sfumato.train.memory import demand_of, fit
+        from sfumato.train.demand import demand_of
+        from sfumato.train.memory import fit
 
         demand = demand_of(train, test, self._config, self._backend, self._downscale)
         demand = replace(demand, gaussians=max(demand.gaussians, self._at_least), watched=self._watched)
         if not getattr(load(self._backend), "is_prepared", lambda: True)():
             demand = replace(demand, taken=demand.taken + COMPILING)
-        fitted = fit(demand, self.bytes)
+        fitted = fit(demand, self.bytes, self.gpu_bytes)
         if self._resumed and fitted.smaller > 1:
             raise self.too_small("photos of this size")
         _say(fitted.said)
@@ -74,11 +80,13 @@ class Budget:
 
         Raises InputError when nothing fits.
         """
-        from sfumato.train.memory import demand_of, fit_loaded
+        from sfumato.train.demand import demand_of
+        from sfumato.train.memory import fit_loaded
 
         demand = self._demand or demand_of(_sizes(scene, "train"), _sizes(scene, "test"), config, self._backend)
         most = config.gaussians_for(scene)
-        self.fitted = fit_loaded(replace(demand, gaussians=most, watched=self._watched), self.bytes)
+        demand = replace(demand, gaussians=most, watched=self._watched)
+        self.fitted = fit_loaded(demand, self.bytes, self.gpu_bytes)
         _say(self.fitted.said)
         self._show()
         return replace(config, max_gaussians=self.fitted.demand.gaussians, most_pairs=self.fitted.most_pairs)
@@ -87,9 +95,14 @@ class Budget:
         """The sentence for a run that cannot be gone on with, since its numbers are settled."""
         leave = "leave out --view, " if self._watched else ""
         return InputError(
-            f"going on with this run takes {what}, which do not fit into {say_bytes(self.bytes)} of memory; {leave}"
+            f"going on with this run takes {what}, which do not fit into {self._said()}; {leave}"
             "close other programs, or raise --memory"
         )
+
+    def _said(self) -> str:
+        """What there is."""
+        more = "" if self.gpu_bytes is None else f" and {say_bytes(self.gpu_bytes)} of the GPU's"
+        return f"{say_bytes(self.bytes)} of memory{more}"
 
     @property
     def keep(self) -> int | None:
@@ -98,11 +111,17 @@ class Budget:
         return demand.keep if demand else None
 
     @property
+    def on_device(self) -> int | None:
+        """Bytes of photos prepared for training to keep on the GPU; None: all."""
+        demand = self.fitted.demand if self.fitted else self._demand
+        return demand.on_device if demand else None
+
+    @property
     def most(self) -> int | None:
         """Gaussians that there is room for beside photos as they are held; None before photos were looked at."""
         from sfumato.train.memory import most_gaussians
 
-        return most_gaussians(self._demand, self.bytes) if self._demand else None
+        return most_gaussians(self._demand, self.bytes, self.gpu_bytes) if self._demand else None
 
     def rehearsed(self, config: "TrainConfig") -> "TrainConfig":
         """The config with tile lists no longer than fit, for rehearsals."""
@@ -110,17 +129,34 @@ class Budget:
 
     def to_report(self) -> dict[str, object]:
         """For report.json."""
-        return {"budget_bytes": self.bytes, **(self.fitted.prediction.to_report() if self.fitted else {})}
+        gpu = {} if self.gpu_bytes is None else {"gpu_budget_bytes": self.gpu_bytes}
+        return {"budget_bytes": self.bytes, **gpu, **(self.fitted.prediction.to_report() if self.fitted else {})}
 
     def _show(self) -> None:
         if self.fitted is None:
             return
-        table = Table(box=None, pad_edge=False, title=f"memory, of {say_bytes(self.bytes)}", title_justify="left")
-        table.add_column()
-        table.add_column(justify="right")
-        for name, amount in self.fitted.prediction.table():
-            table.add_row(name, say_bytes(amount))
-        Console(stderr=True, highlight=False).print(table)
+        prediction = self.fitted.prediction
+        _show_table(f"memory, of {say_bytes(self.bytes)}", prediction.table())
+        if prediction.device:
+            least = "" if self.gpu_bytes is None else f", of {say_bytes(self.gpu_bytes)}"
+            _show_table(f"the GPU's memory{least}", prediction.device_table())
+
+
+def _parsed(flag: str, asked: str | None) -> int | None:
+    """The bytes that a flag asks for, if it was given."""
+    amount = parse_bytes(asked) if asked else None
+    if amount is not None and amount < LEAST:
+        raise InputError(f"{flag} must be at least {say_bytes(LEAST)}, such as 4GB; got {asked!r}")
+    return amount
+
+
+def _show_table(title: str, rows: Sequence[tuple[str, int]]) -> None:
+    table = Table(box=None, pad_edge=False, title=title, title_justify="left")
+    table.add_column()
+    table.add_column(justify="right")
+    for name, amount in rows:
+        table.add_row(name, say_bytes(amount))
+    Console(stderr=True, highlight=False).print(table)
 
 
 def _sizes(scene: "Scene", split: str) -> "list[Size]":

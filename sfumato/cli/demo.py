@@ -37,7 +37,7 @@ class Demo:
     seed: Annotated[int, arg(metavar="S")] = 0
     """Another seed grows another still life."""
     backend: Backend = "auto"
-    """What computes."""
+    """What computes; auto: the GPU where there is one that can."""
     no_open: bool = False
     """Do not open the report in the browser."""
     force: bool = False
@@ -52,8 +52,10 @@ def main(words: Sequence[str]) -> int:
     from sfumato.cli.keeper import Saving
     from sfumato.cli.output import RUN, check_output
     from sfumato.cli.run import load, train_and_report
+    from sfumato.kernels.backends import choose
     from sfumato.train import TrainConfig
 
+    backend, device = choose(flags.backend)
     photos, clock = flags.output / PHOTOS, _Clock()
     check_output(flags.output, flags.force, photos, (*RUN, PHOTOS, FILM))
     _shoot(photos, flags.seed)
@@ -64,11 +66,11 @@ def main(words: Sequence[str]) -> int:
     asked = {key: value for key, value in asdict(flags).items() if key not in ("no_open", "force")}
     asked[LINE] = command_line(flags, without=("no_open", "force"))
     nothing = Saving(seconds=0)  # a demo is not gone on with
-    done = train_and_report(scene, flags.output, config, flags.backend, flags.seconds, asked, nothing)
+    done = train_and_report(scene, flags.output, config, backend, flags.seconds, asked, nothing)
     clock.stop("splat and scores", flags.output / "splat.ply")
     if done.interrupted:
         return 130
-    _film(flags.output / FILM, done.gaussians, scene, flags.backend)
+    _film(flags.output / FILM, done.gaussians.to(device), scene, backend)
     clock.stop("film", flags.output / FILM)
     print(clock.table())
     _show(flags.output / "report.html", flags.no_open)

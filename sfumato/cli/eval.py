@@ -35,7 +35,7 @@ class Eval:
     lpips: Annotated[Path | None, arg(metavar="WEIGHTS")] = None
     """State dict (.pth or .safetensors) of LPIPS with AlexNet or VGG16; sfumato ships none."""
     backend: Backend = "auto"
-    """What computes."""
+    """What computes; auto: the GPU where there is one that can."""
     force: bool = False
     """Replace the report that DIR holds."""
 
@@ -48,19 +48,21 @@ def main(words: Sequence[str]) -> int:
     from sfumato.cli.run import Reading, in_frame_of, load, prepare, score, write_page
     from sfumato.cli.splat import read_splat
     from sfumato.evaluate.lpips import Lpips
+    from sfumato.kernels.backends import choose
     from sfumato.view.views import CAMERAS
 
+    backend, device = choose(flags.backend)
     gaussians = read_splat(flags.splat)
-    weights = Lpips.load(flags.lpips) if flags.lpips else None
+    weights = Lpips.load(flags.lpips).to(device) if flags.lpips else None
     if flags.output:
         check_output(flags.output, flags.force, flags.input, (*REPORT, CAMERAS))
     reading = Reading(flags.downscale, flags.holdout, flags.masks, flags.invert_masks, flags.frames)
     scene = load(flags.input, reading)
     gaussians = in_frame_of(scene, gaussians, formats.origin_of(flags.splat))
-    prepare(flags.backend)
+    prepare(backend)
     if flags.output:
         clear(flags.output, REPORT)
-    score(gaussians, scene, flags.output, flags.backend, weights)
+    score(gaussians.to(device), scene, flags.output, backend, weights)
     if flags.output:
         write_page(flags.output, gaussians)
     return 0

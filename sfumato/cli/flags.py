@@ -21,7 +21,7 @@ Output = Annotated[Path, arg(aliases=["-o"], metavar="OUT")]
 Count = Annotated[int | None, arg(metavar="N")]
 Seconds = Annotated[float | None, arg(metavar="S")]
 LINE = "line"  # in a run's config.json, among the flags: what to type for them
-Backend = Literal["auto", "reference", "cpu"]
+Backend = Literal["auto", "gpu", "cpu", "reference"]
 
 
 def parse(flags: type[_Flags], words: Sequence[str]) -> _Flags:

@@ -54,7 +54,7 @@ class Render:
     background: Annotated[tuple[float, float, float] | None, arg(metavar="R G B")] = None
     """Color behind everything, in [0, 1] (default: the dataset's, or black)."""
     backend: Backend = "auto"
-    """What computes."""
+    """What computes; auto: the GPU where there is one that can."""
     force: bool = False
     """Replace OUT."""
 
@@ -68,12 +68,14 @@ def main(words: Sequence[str]) -> int:
     from sfumato.cli.output import check_writable
     from sfumato.cli.run import in_frame_of, load, prepare
     from sfumato.cli.splat import read_splat
+    from sfumato.kernels.backends import choose
     from sfumato.kernels.stages import RenderSettings
     from sfumato.render.video import PICTURE_SUFFIXES, VIDEO_SUFFIXES, fly_through
 
     known = ("", *VIDEO_SUFFIXES, *PICTURE_SUFFIXES)
     if flags.output.suffix.lower() not in known:
         raise InputError(f"cannot write {flags.output}: wanted a folder, or a file that ends in {' '.join(known[1:])}")
+    backend, device = choose(flags.backend)
     gaussians = read_splat(flags.splat)
     check_writable(flags.output)
     scene = load(flags.scene) if flags.scene else None
@@ -83,7 +85,7 @@ def main(words: Sequence[str]) -> int:
     background = flags.background or (scene.background if scene else (0.0, 0.0, 0.0))
     picture: Literal["color", "depth"] = "depth" if flags.depth else "color"
     settings = RenderSettings(near=scene.near if scene else _near(gaussians))
-    prepare(flags.backend)
+    prepare(backend)
     with Stages() as progress:
 
         def counted(frames: Iterable["Tensor"]) -> Iterator["Tensor"]:
@@ -91,7 +93,7 @@ def main(words: Sequence[str]) -> int:
                 yield frame
                 progress("rendering", index, len(cameras))
 
-        frames = fly_through(gaussians, cameras, background, picture, settings, flags.backend)
+        frames = fly_through(gaussians.to(device), cameras, background, picture, settings, backend)
         _write(flags, counted(frames), names)
     print(f"{len(cameras)} frame{'s' if len(cameras) > 1 else ''} in {flags.output}")
     return 0

@@ -28,7 +28,8 @@ from sfumato.core.scene import Scene, View
 from sfumato.evaluate import Evaluation, ViewScore, evaluate, write_report
 from sfumato.evaluate.compare import picture_name, write_comparison
 from sfumato.evaluate.report import protocol_of
-from sfumato.kernels import backends
+from sfumato.kernels.backends import choose
+from sfumato.kernels.backends import load as load_backend
 from sfumato.kernels.stages import RenderSettings
 from sfumato.view.report import write_render
 from sfumato.view.views import CAMERAS, read_cameras, write_views
@@ -115,7 +116,7 @@ def in_frame_of(scene: Scene, gaussians: Gaussians, origin: tuple[float, float, 
 
 def prepare(backend: str) -> None:
     """Compile what the backend needs, showing progress when that takes more than a moment."""
-    function: Callable[[Progress], None] | None = getattr(backends.load(backend), "prepare", None)
+    function: Callable[[Progress], None] | None = getattr(load_backend(choose(backend)[0]), "prepare", None)
     if function is None:
         return
     with patient() as progress:
@@ -149,6 +150,7 @@ def train_and_report(
     """
     from sfumato.train import Checkpoints, TrainingState, check_start, plan_steps, scene_digest
 
+    backend, device = choose(backend)
     saving, onlooker = saving or Saving(), onlooker or Onlooker(None, say)
     with locked(folder):
         prepare(backend)
@@ -196,7 +198,7 @@ def train_and_report(
             write_report(folder, None, training, protocol_of(scene, RenderSettings(near=scene.near), backend))
         else:
             try:
-                evaluation = score(gaussians, scene, folder, backend, training=training)
+                evaluation = score(gaussians.to(device), scene, folder, backend, training=training)
             except KeyboardInterrupt:
                 say(f"{folder / 'splat.ply'} is written, but not scored; `sfumato eval` scores it")
                 raise

@@ -60,6 +60,8 @@ class Train:
     """Never more Gaussians than this."""
     memory: Annotated[str | None, arg(metavar="SIZE")] = None
     """Take no more memory than this, such as 4GB (default: most of what is free)."""
+    gpu_memory: Annotated[str | None, arg(metavar="SIZE")] = None
+    """Take no more of the GPU's own memory than this (default: most of what is free there)."""
     init: Annotated[Path | None, arg(metavar="FILE")] = None
     """Start from this splat instead of from points, and refine it."""
     resume: bool = False
@@ -75,7 +77,7 @@ class Train:
     seed: Annotated[int, arg(metavar="S")] = 0
     """Same seed, same machine: same result, bit for bit."""
     backend: Backend = "auto"
-    """What computes."""
+    """What computes; auto: the GPU where there is one that can."""
     force: bool = False
     """Replace the run that OUT holds."""
     view: bool = False
@@ -114,11 +116,13 @@ def _run(flags: Train, onlooker: "Onlooker") -> int:
     from sfumato.cli.resume import read_run
     from sfumato.cli.run import Reading, in_frame_of, load, train_and_report
     from sfumato.cli.splat import read_splat
+    from sfumato.kernels.backends import choose
     from sfumato.train import TrainConfig
 
     earlier = read_run(flags.output) if flags.resume or flags.extend is not None else None
     if earlier:
         flags = _as_before(flags, earlier)
+    backend, _ = choose(flags.backend)
     config = TrainConfig.make(flags.strategy, flags.quality, flags.steps, flags.max_gaussians, flags.seed)
     config = earlier.config if earlier else config
     refined = None
@@ -127,7 +131,8 @@ def _run(flags: Train, onlooker: "Onlooker") -> int:
     if flags.tensorboard:
         check_board(flags.tensorboard)
     at_least = len(refined) if refined else 0
-    budget = Budget(flags.memory, config, flags.backend, flags.downscale, at_least, earlier is not None, flags.view)
+    resumed = earlier is not None
+    budget = Budget(flags.memory, config, backend, flags.downscale, at_least, resumed, flags.view, flags.gpu_memory)
     reading = Reading(flags.downscale, flags.holdout, flags.masks, flags.invert_masks, flags.frames)
     scene = load(flags.input, reading, budget.fit_photos)
     start: Any = None
@@ -147,14 +152,14 @@ def _run(flags: Train, onlooker: "Onlooker") -> int:
         scene,
         flags.output,
         config,
-        flags.backend,
+        backend,
         seconds,
         asked,
         saving,
         start,
         budget,
         flags.tensorboard,
-        resumed=earlier is not None,
+        resumed=resumed,
         onlooker=onlooker,
     )
     return 130 if done.interrupted else 0

@@ -7,10 +7,14 @@ import sys
 from pathlib import Path
 
 import psutil
+import torch
 
 from sfumato.core.limits import container_cores, container_memory, usable_cores
 
-__all__ = ["commit", "machine", "peak_memory", "processor", "total_memory", "versions"]
+__all__ = ["commit", "gpu", "machine", "peak_gpu_memory", "peak_memory", "processor", "total_memory", "versions"]
+
+_NVIDIA = "/proc/driver/nvidia/version"
+_AMD = "/sys/module/amdgpu/version"
 
 
 def versions() -> dict[str, str]:
@@ -81,6 +85,48 @@ def peak_memory() -> int:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, others kilobytes
+
+
+def gpu(device: torch.device) -> dict[str, object]:
+    """A GPU's name, memory in bytes, kind, and the versions of what stands between it and Python."""
+    found = torch.cuda.get_device_properties(device)
+    about: dict[str, object] = {"name": torch.cuda.get_device_name(device), "memory_bytes": int(found.total_memory)}
+    if torch.version.hip:
+        about |= {"architecture": getattr(found, "gcnArchName", "unknown"), "rocm": torch.version.hip}
+    else:
+        major, minor = torch.cuda.get_device_capability(device)
+        about |= {"compute_capability": f"{major}.{minor}", "cuda": torch.version.cuda}
+    return {**about, "driver": _driver(), "triton": _version("triton", "triton-windows", "pytorch-triton-rocm")}
+
+
+def peak_gpu_memory(device: torch.device) -> int:
+    """The most bytes of a GPU's memory that tensors of this process held at once."""
+    return int(torch.cuda.max_memory_allocated(device))
+
+
+def _driver() -> str | None:
+    """The version of the GPU's driver; None where nobody tells."""
+    if torch.version.hip:
+        return _first_line(Path(_AMD))
+    asked = _output(["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"])
+    return asked.splitlines()[0].strip() if asked else _first_line(Path(_NVIDIA))
+
+
+def _first_line(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()[0].strip()
+    except (OSError, IndexError):
+        return None
+
+
+def _version(*packages: str) -> str | None:
+    """Of the first of these packages that is installed."""
+    for package in packages:
+        try:
+            return importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return None
 
 
 def _output(command: list[str]) -> str | None:

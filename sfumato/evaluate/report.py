@@ -16,9 +16,9 @@ from sfumato.core.image import RESIZE_FILTER
 from sfumato.core.scene import Scene, View
 from sfumato.core.threads import one_torch_thread
 from sfumato.evaluate.lpips import Lpips
-from sfumato.evaluate.machine import commit, machine, peak_memory, versions
+from sfumato.evaluate.machine import commit, gpu, machine, peak_gpu_memory, peak_memory, versions
 from sfumato.evaluate.metrics import excluded, psnr, ssim, unmasked
-from sfumato.kernels.backends import load
+from sfumato.kernels.backends import choose
 from sfumato.kernels.stages import RenderSettings
 from sfumato.render.render import render
 
@@ -109,6 +109,10 @@ def evaluate(
 
 def protocol_of(scene: Scene, settings: RenderSettings, backend: str) -> dict[str, object]:
     """Everything that another person must repeat to get the same numbers."""
+    name, device = choose(backend)
+    beside = {}
+    if device.type == "cuda":
+        beside = {"gpu": gpu(device), "peak_gpu_memory_bytes": peak_gpu_memory(device)}
     return {
         "resize_filter": RESIZE_FILTER,
         "background": list(scene.background),
@@ -124,11 +128,12 @@ def protocol_of(scene: Scene, settings: RenderSettings, backend: str) -> dict[st
             "masks": "ignored pixels are in no mean; windows of SSIM and LPIPS that reach there see the photo twice",
         },
         "render": asdict(settings),
-        "backend": getattr(load(backend), "__name__", backend).rpartition(".")[2],
+        "backend": name,
         "versions": versions(),
         "commit": commit(),
         "machine": machine(),
         "peak_memory_bytes": peak_memory(),
+        **beside,
     }
 
 

@@ -44,7 +44,8 @@ def protocol_of(run: Run) -> str:
     parts = [_memory(run)]
     simple = {key: value for key, value in run.protocol.items() if not isinstance(value, Mapping)}
     rest = {key: value for key, value in run.protocol.items() if isinstance(value, Mapping)}
-    simple.pop("peak_memory_bytes", None)
+    for told in ("peak_memory_bytes", "peak_gpu_memory_bytes"):
+        simple.pop(told, None)
     simple.pop("test_names", None)  # the table has them
     parts.append(_values((key.replace("_", " "), value) for key, value in _flat(simple)))
     for key, value in rest.items():
@@ -53,11 +54,18 @@ def protocol_of(run: Run) -> str:
 
 
 def _memory(run: Run) -> str:
-    memory, peak = run.training.get("memory"), run.protocol.get("peak_memory_bytes")
-    expected = memory.get("predicted_peak_bytes") if isinstance(memory, Mapping) else None
-    said = [f"{say_bytes(expected)} predicted"] if isinstance(expected, int) else []
-    said += [f"{say_bytes(peak)} measured at the highest"] if isinstance(peak, int) else []
-    return f'<p class="memory">Memory: {", ".join(said)}.</p>' if said else ""
+    """What was foreseen and what it was, of the machine's memory and of a GPU's."""
+    lines = []
+    for title, prefix, key in (
+        ("Memory", "", "peak_memory_bytes"),
+        ("The GPU's memory", "gpu_", "peak_gpu_memory_bytes"),
+    ):
+        memory, peak = run.training.get("memory"), run.protocol.get(key)
+        expected = memory.get(f"{prefix}predicted_peak_bytes") if isinstance(memory, Mapping) else None
+        said = [f"{say_bytes(expected)} predicted"] if isinstance(expected, int) else []
+        said += [f"{say_bytes(peak)} measured at the highest"] if isinstance(peak, int) else []
+        lines += [f'<p class="memory">{title}: {", ".join(said)}.</p>'] if said else []
+    return "".join(lines)
 
 
 def _values(values: Iterable[tuple[str, str]]) -> str:
