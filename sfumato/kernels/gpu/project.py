@@ -30,13 +30,13 @@ from sfumato.kernels.gpu.lens import (
     to_camera,
     unit_quaternion,
 )
+from sfumato.kernels.gpu.memory import load_long_rows, load_rows, store_long_rows, store_rows
 from sfumato.kernels.lens import least_alpha, lens_of, viewmat_gradient
 from sfumato.kernels.stages import RenderSettings, Splats
 
-__all__ = ["color_gradients", "degree_used", "fields_of", "load_rows", "project", "store_rows"]
+__all__ = ["color_gradients", "degree_used", "fields_of", "project"]
 
-BLOCK = 128  # Gaussians
-WARPS = 4
+BLOCK = 32  # Gaussians: one warp, which waits for no other
 C0: tl.constexpr = tl.constexpr(CONSTANT)
 LARGEST: tl.constexpr = tl.constexpr(torch.finfo(torch.float32).max)
 
@@ -79,7 +79,7 @@ class _Project(torch.autograd.Function):
         nonfinite = torch.zeros((), dtype=torch.int64, device=fields[0].device)
         launch(
             _forward, (cover(N, BLOCK),), N, 3 * gaussians.shN.shape[1], lens, *fields, *outputs, nonfinite,
-            DEGREE=degree, ANTIALIASED=settings.antialiased, BLOCK=BLOCK, warps=WARPS,
+            DEGREE=degree, ANTIALIASED=settings.antialiased, BLOCK=BLOCK, warps=1,
         )  # fmt: skip
         ctx.save_for_backward(*tensors, viewmat, outputs[3], outputs[5])
         ctx.lens, ctx.degree, ctx.antialiased = lens, degree, settings.antialiased
@@ -94,31 +94,12 @@ class _Project(torch.autograd.Function):
         results = [torch.zeros_like(field) for field in fields]
         sums = radii.new_zeros(blocks if moving else 0, 15)
         launch(
-            _backward, (blocks,), N, fields[5][:1].numel(), ctx.lens, *fields[:4], fields[5], colors, radii,
+            _backward, (blocks,), N, 3 * fields[5].shape[1], ctx.lens, *fields[:4], fields[5], colors, radii,
             *checked(*gradients[:5]), *results, sums,
-            DEGREE=ctx.degree, ANTIALIASED=ctx.antialiased, CAMERA=moving, BLOCK=BLOCK, warps=WARPS,
+            DEGREE=ctx.degree, ANTIALIASED=ctx.antialiased, CAMERA=moving, BLOCK=BLOCK, warps=1,
         )  # fmt: skip
         g_viewmat = viewmat_gradient(viewmat, sums.sum(dim=0, dtype=torch.float64)) if moving else None
         return *results, g_viewmat, None, None
-
-
-@triton.jit
-def load_rows(table, first, lane, width, mask, COUNT: tl.constexpr):
-    """The first COUNT of the `width` numbers of each row, a tuple of blocks; 0 where masked.
-
-    Row first + lane: `first` has 64 bits, for 30 million rows of 72 numbers pass 2^31.
-    """
-    numbers = ()
-    for k in tl.static_range(COUNT):
-        numbers += (tl.load(table + first * width + (lane * width + k), mask=mask, other=0.0).to(tl.float32),)
-    return numbers
-
-
-@triton.jit
-def store_rows(table, first, lane, width, numbers, mask):
-    """The tuple `numbers` to the first places of rows that have `width`; see load_rows."""
-    for k in tl.static_range(len(numbers)):
-        tl.store(table + first * width + (lane * width + k), numbers[k], mask=mask)
 
 
 @triton.jit
@@ -198,7 +179,7 @@ def _colors(lens, mean, sh0, shN, first, lane, width, seen, DEGREE: tl.constexpr
     red, green, blue = red * C0 + 0.5, green * C0 + 0.5, blue * C0 + 0.5
     BASES: tl.constexpr = (DEGREE + 1) * (DEGREE + 1)
     basis = basis_of(x, y, z, DEGREE)
-    higher = load_rows(shN, first, lane, width, seen, 3 * BASES - 3)
+    higher = load_long_rows(shN, first, lane, width, seen, 3 * BASES - 3)
     for k in tl.static_range(1, BASES):
         red += basis[k] * higher[3 * k - 3]
         green += basis[k] * higher[3 * k - 2]
@@ -208,7 +189,7 @@ def _colors(lens, mean, sh0, shN, first, lane, width, seen, DEGREE: tl.constexpr
 
 @triton.jit
 def color_gradients(lens, mean, color, g_color, shN, first, lane, width, seen, DEGREE: tl.constexpr):
-    """Gradients of colors to the means (3); the basis, whose products with the shades (3) are those to the harmonics."""
+    """Gradients of colors to the means (3); the basis, which times the shades (3) gives those to the harmonics."""
     red = tl.where(color[0] > 0, g_color[0], 0.0)
     green = tl.where(color[1] > 0, g_color[1], 0.0)
     blue = tl.where(color[2] > 0, g_color[2], 0.0)
@@ -217,7 +198,7 @@ def color_gradients(lens, mean, color, g_color, shN, first, lane, width, seen, D
     gx, gy, gz = tl.zeros_like(x), tl.zeros_like(x), tl.zeros_like(x)
     if DEGREE > 0:
         BASES: tl.constexpr = (DEGREE + 1) * (DEGREE + 1)
-        higher = load_rows(shN, first, lane, width, seen, 3 * BASES - 3)
+        higher = load_long_rows(shN, first, lane, width, seen, 3 * BASES - 3)
         weights = (gx,)  # the first function is the same in all directions
         for k in tl.static_range(1, BASES):
             weights += (higher[3 * k - 3] * red + higher[3 * k - 2] * green + higher[3 * k - 1] * blue,)
@@ -251,10 +232,13 @@ def _backward(
     store_rows(g_quats, first, lane, 4, (g[6], g[7], g[8], g[9]), seen)
     store_rows(g_logits, first, lane, 1, (g[10],), seen)
     store_rows(g_sh0, first, lane, 3, (basis[0] * shades[0], basis[0] * shades[1], basis[0] * shades[2]), seen)
-    higher = ()
-    for k in tl.static_range(1, (DEGREE + 1) * (DEGREE + 1)):
+    higher, zero = (), tl.zeros_like(logit[0])
+    BASES: tl.constexpr = (DEGREE + 1) * (DEGREE + 1)
+    for k in tl.static_range(1, BASES):
         higher += (basis[k] * shades[0], basis[k] * shades[1], basis[k] * shades[2])
-    store_rows(g_shN, first, lane, width, higher, seen)
+    for _ in tl.static_range((3 - 3 * BASES) % 16):
+        higher += (zero,)
+    store_long_rows(g_shN, first, lane, width, higher, seen, 3 * BASES - 3)
     if CAMERA:
         terms = to_view + v
         for k in tl.static_range(15):
