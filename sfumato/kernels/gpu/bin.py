@@ -6,9 +6,9 @@ to one place, for the places of a splat's pairs follow from the counts of those 
 lists have the same bits each time.
 
 How long the lists become, only the GPU knows. With settings.room the host does not wait for it: that many pairs are
-made room for, what does not fit is left out, and TileLists.missing says so later. Everything here is as long as the
-room, filled or not: a pair takes 30 bytes while it is sorted, and the sort moves some 60 (of these, its 64-bit
-positions are most). So the room should be little more than what is needed, as `Rooms` makes it.
+made room for, what does not fit is left out, and TileLists.missing says so later. All the room is sorted, filled or
+not, at some 35 bytes of memory a pair while it lasts and 80 moved, mostly torch's 64-bit positions. So the room should
+be little more than what is needed, as `Rooms` makes it.
 """
 
 import torch
@@ -70,14 +70,15 @@ def bin(splats: Splats, width: int, height: int, settings: RenderSettings) -> Ti
 
 
 def _refuse_more(pairs: int, bands: int, most: int) -> int:
-    if max(pairs, bands) > most:
-        raise TileListError(pairs if pairs > most else bands, most)
+    for needed in (pairs, bands):
+        if needed > most:
+            raise TileListError(needed, most)
     return pairs
 
 
 def _firsts(ordered: Tensor, count: int) -> Tensor:
     """(count + 1,) int64: where each number from 0 to count begins, or would, in ascending numbers."""
-    return torch.searchsorted(ordered, torch.arange(count + 1, device=ordered.device).to(ordered.dtype))
+    return torch.searchsorted(ordered, torch.arange(count + 1, dtype=ordered.dtype, device=ordered.device))
 
 
 def _seen_from_splats(offsets: Tensor, ids: Tensor, N: int) -> tuple[Tensor, Tensor]:
@@ -218,5 +219,5 @@ def _span(ellipse, band, tiles_x):
     # pixel centers lie half a pixel inside the tiles' borders
     touches = (low <= high) & (right >= 0.5 - SLACK) & (left <= limit - (0.5 - SLACK))
     start = (tl.minimum(left + (0.5 - SLACK), limit) / SIDE).to(tl.int32)
-    end = (tl.maximum(right - (0.5 - SLACK), 0.0) / SIDE).to(tl.int32) + 1
+    end = tl.minimum((tl.maximum(right - (0.5 - SLACK), 0.0) / SIDE).to(tl.int32) + 1, tiles_x)
     return start, tl.where(touches, tl.maximum(end, start), start)

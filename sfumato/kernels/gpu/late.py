@@ -7,7 +7,7 @@ __all__ = ["Late"]
 
 
 class Late:
-    """Call it for the number, a () tensor's; it waits for what the GPU was asked before it was made, for nothing since.
+    """The number of a () tensor, when it is called.
 
     The copy to the host starts at once, into pinned memory (any other would make the host wait), and an event marks
     its end. A number on the CPU is there already.
@@ -22,6 +22,7 @@ class Late:
             self.arrived.record(torch.cuda.current_stream(number.device))
 
     def __call__(self) -> int:
+        """The number; waits for what the GPU was asked to do before this was made, not for what since."""
         if self.arrived is not None:
             self.arrived.synchronize()
         return int(self.number)
