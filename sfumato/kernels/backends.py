@@ -43,21 +43,30 @@ def choose(name: str = "auto") -> tuple[str, torch.device]:
     """
     if name == "gpu" or (name == "auto" and torch.cuda.is_available()):
         try:
-            load("gpu")
+            return "gpu", _gpu()
         except BackendError as error:
             if name == "gpu":
                 raise
             warnings.warn(f"there is a GPU, but the CPU is used: {error}", SfumatoWarning, stacklevel=2)
             return "cpu", torch.device("cpu")
-        if torch.cuda.is_available():
-            return "gpu", torch.device("cuda", torch.cuda.current_device())
-        if interpreted():
-            return "gpu", torch.device("cpu")
-        raise BackendError("backend 'gpu' needs a GPU that torch sees, and it sees none; `sfumato doctor` says more")
     if name == "auto":
         return "cpu", torch.device("cpu")
     load(name)
     return name, torch.device("cpu")
+
+
+def _gpu() -> torch.device:
+    """Where tensors of the gpu backend live. Raises BackendError where it cannot run."""
+    load("gpu")
+    if torch.cuda.is_available():
+        device = torch.device("cuda", torch.cuda.current_device())
+        why = importlib.import_module("sfumato.kernels.gpu.ready").unusable(device)
+        if why is not None:
+            raise BackendError(f"backend 'gpu' cannot use {torch.cuda.get_device_name(device)}: {why}")
+        return device
+    if interpreted():
+        return torch.device("cpu")
+    raise BackendError("backend 'gpu' needs a GPU that torch sees, and it sees none; `sfumato doctor` says more")
 
 
 def interpreted() -> bool:
