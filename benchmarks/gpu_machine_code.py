@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Cost", "Instruction", "cost_amd", "cost_nvidia", "loops", "read_assembly", "read_sass"]
+__all__ = ["Cost", "Instruction", "cost_amd", "cost_nvidia", "loops", "per_exp2", "read_assembly", "read_sass"]
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def _body(head: int, last: int, before: Sequence[Iterable[int]]) -> set[int]:
     return body
 
 
-def _per_exp2(code: Code, exp2: str) -> float:
+def per_exp2(code: Code, exp2: str) -> float:
     """Instructions for each exponential in the innermost loop that has any: unrolling it changes little."""
     instructions, places = code
     found = [(sum(instructions[p].name.startswith(exp2) for p in body), body) for body in loops(instructions, places)]
@@ -152,7 +152,7 @@ def cost_nvidia(cubin: bytes, shared: int, tools: Path) -> Cost:
         raise ValueError(f"cuobjdump -res-usage said nothing of registers: {usage[:200]!r}")
     registers, stack, _, local = map(int, found.groups())
     moves = sum(i.name.split(".")[0] in ("LDL", "STL") for i in code[0])
-    return Cost(registers, stack + local, moves, shared, len(code[0]), _per_exp2(code, "MUFU.EX2"))
+    return Cost(registers, stack + local, moves, shared, len(code[0]), per_exp2(code, "MUFU.EX2"))
 
 
 def _run(*command: str | Path) -> str:
@@ -175,5 +175,5 @@ def cost_amd(assembly: str, shared: int) -> Cost:
         spills=number("vgpr_spill_count") + number("sgpr_spill_count"),
         shared=max(shared, number("group_segment_fixed_size")),
         instructions=len(code[0]),
-        per_exp2=_per_exp2(code, "v_exp_f32"),
+        per_exp2=per_exp2(code, "v_exp_f32"),
     )

@@ -8,6 +8,7 @@ the machine code and held to budgets: exit code 1 when one is broken.
 import argparse
 import importlib
 import json
+import math
 import os
 import subprocess
 import sys
@@ -56,7 +57,7 @@ class Row:
     target: str
     cost: Cost | None
     per_visit: float = 0.0
-    most_per_visit: float = 0.0  # 0: no budget
+    most_per_visit: float = 0.0
     error: str = ""
 
     def broken(self) -> str:
@@ -67,7 +68,9 @@ class Row:
             return f"stack of {self.cost.stack} bytes, at most {MOST_STACK}"
         if self.cost.spills > MOST_SPILLS:
             return f"{self.cost.spills} spills, at most {MOST_SPILLS}"
-        if self.most_per_visit and self.per_visit > self.most_per_visit:
+        if math.isnan(self.per_visit):
+            return "its visits cannot be counted, or have no budget"
+        if self.per_visit > self.most_per_visit:
             return f"{self.per_visit:.0f} instructions per visit, at most {self.most_per_visit:.0f}"
         return ""
 
@@ -129,25 +132,21 @@ def _argument(
     return f"*{given['pointer']}" if "pointer" in given else given.get("integer") or given["scalar"]
 
 
-def measure(launch: dict[str, Any], target: str) -> Row:
-    """Compile one launch for one target and read what it costs."""
+def measure(launch: dict[str, Any], target: str) -> Cost | str:
+    """Compile one launch for one target and read what it costs, or say why that failed."""
     import triton
 
-    kernel, variant = _names(launch)
     try:
         with _errors() as errors:
             compiled = build(launch, target)
     except Exception as error:  # Triton raises anything; the table shall name them all
-        return Row(kernel, variant, target, None, error=f"{type(error).__name__}: {str(error).strip()[-300:]}")
+        return f"{type(error).__name__}: {str(error).strip()[-300:]}"
     if errors:
-        return Row(kernel, variant, target, None, error=f"{errors[0]} ({len(errors)} such lines)")
-    backend, _, lanes = TARGETS[target]
-    if backend == "cuda":
+        return f"{errors[0]} ({len(errors)} such lines)"
+    if TARGETS[target][0] == "cuda":
         tools = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
-        cost = cost_nvidia(compiled.asm["cubin"], compiled.metadata.shared, tools)
-    else:
-        cost = cost_amd(compiled.asm["amdgcn"], compiled.metadata.shared)
-    return Row(kernel, variant, target, cost, _visits(launch, cost, lanes), _budget(launch, target))
+        return cost_nvidia(compiled.asm["cubin"], compiled.metadata.shared, tools)
+    return cost_amd(compiled.asm["amdgcn"], compiled.metadata.shared)
 
 
 @contextmanager
@@ -166,59 +165,65 @@ def _errors() -> Iterator[list[str]]:
             errors.extend(line.strip() for line in file if line.startswith("error:"))
 
 
-def _visits(launch: dict[str, Any], cost: Cost, lanes: int) -> float:
-    """Instructions of one visit of a Gaussian to a warp's pixels; 0 for kernels that walk no lists."""
-    pixels = [_constant(launch, name) for name in ("COLUMNS", "ROWS")]
-    return cost.per_exp2 * pixels[0] * pixels[1] / lanes if all(pixels) else 0.0  # one exponential per pixel
+def _visits(launch: dict[str, Any], cost: Cost, target: str) -> tuple[float, float]:
+    """Instructions of one visit of a Gaussian to a warp's pixels, and the most it may take; zeros: it visits none.
+
+    There is one exponential per pixel and visit. On AMD any number is fine.
+    """
+    kernel = launch["name"].strip("_")
+    if kernel not in PER_VISIT:
+        return 0, 0
+    backend, _, lanes = TARGETS[target]
+    size = (_constant(launch, "TILE"), _constant(launch, "ROWS"))
+
+    def of(budgets: dict[str, dict[tuple[int, int], int]]) -> int:
+        return budgets.get(kernel, {}).get(size, 0)
+
+    most = of(PER_VISIT)
+    if not most or not cost.per_exp2:
+        return math.nan, math.nan  # renamed or written anew: this script must learn to count it
+    most += of(MORE_FOR_DEPTH) * bool(_constant(launch, "DEPTH"))
+    most += of(MORE_FOR_ABSOLUTE) * bool(_constant(launch, "ABSOLUTE"))
+    return cost.per_exp2 * math.prod(size) / lanes, most * OLDER.get(target, 1) if backend == "cuda" else math.inf
 
 
 def _constant(launch: dict[str, Any], name: str) -> Any:
     return launch["arguments"].get(name, {}).get("constant")
 
 
-def _budget(launch: dict[str, Any], target: str) -> float:
-    """Instructions that a visit may take; 0: any number."""
-    size = (_constant(launch, "COLUMNS"), _constant(launch, "ROWS"))
-
-    def of(budgets: dict[str, dict[tuple[int, int], int]]) -> int:
-        return budgets.get(launch["name"].strip("_"), {}).get(size, 0)
-
-    if not of(PER_VISIT) or TARGETS[target][0] != "cuda":
-        return 0
-    more = of(MORE_FOR_DEPTH) * bool(_constant(launch, "DEPTH"))
-    more += of(MORE_FOR_ABSOLUTE) * bool(_constant(launch, "ABSOLUTE"))
-    return (of(PER_VISIT) + more) * OLDER.get(target, 1)
-
-
-def _names(launch: dict[str, Any]) -> tuple[str, str]:
-    """The kernel, and what distinguishes this launch of it."""
+def judge(launch: dict[str, Any], target: str, result: Cost | str) -> Row:
+    """The row of the table for what was measured."""
     constants = [
         f"{name}={given['constant']}"
         for name, given in launch["arguments"].items()
         if "constant" in given and name != "PTX"
     ]
     options = [f"{name}={value}" for name, value in launch["options"].items()]
-    return f"{launch['module'].rpartition('.')[2]}.{launch['name']}", ", ".join([*constants, *options])
+    names = f"{launch['module'].rpartition('.')[2]}.{launch['name']}", ", ".join([*constants, *options])
+    if isinstance(result, str):
+        return Row(*names, target, None, error=result)
+    return Row(*names, target, result, *_visits(launch, result, target))
 
 
 def compile_all(launches: Sequence[dict[str, Any]], targets: Sequence[str], processes: int) -> Iterator[Row]:
     """A row for each launch and target, those of one launch together."""
     jobs = [(launch, target) for launch in launches for target in targets]
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(min(processes, len(jobs)), mp_context=get_context("spawn")) as pool:
         futures = [pool.submit(measure, *job) for job in jobs]
         for job, future in zip(jobs, futures, strict=True):
             try:
-                yield future.result()
+                result = future.result()
             except BrokenProcessPool:  # some job took its process along: this one, or another
-                yield _alone(*job)
+                result = _alone(*job)
+            yield judge(*job, result)
 
 
-def _alone(launch: dict[str, Any], target: str) -> Row:
+def _alone(launch: dict[str, Any], target: str) -> Cost | str:
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         try:
             return pool.submit(measure, launch, target).result()
         except BrokenProcessPool:
-            return Row(*_names(launch), target, None, error="the compiler crashed")
+            return "the compiler crashed"
 
 
 def show(rows: Sequence[Row]) -> None:
@@ -243,7 +248,7 @@ def _line(row: Row) -> str:
     if row.cost is None:
         return f"| {row.target} | | | | | | | | {verdict} |"
     visit = f"{row.per_visit:.0f}" if row.per_visit else ""
-    budget = f"{row.most_per_visit:.0f}" if row.most_per_visit else ""
+    budget = f"{row.most_per_visit:.0f}" if 0 < row.most_per_visit < math.inf else ""
     c = row.cost
     cells = (row.target, c.registers, c.stack, c.spills, c.shared, c.instructions, visit, budget, verdict)
     return "| " + " | ".join(str(cell) for cell in cells) + " |"
