@@ -29,14 +29,14 @@ def runaways(splats: Splats, width: int, height: int, most_pairs: int) -> Tensor
     tiles = _tiles(splats, width, height)
     order = tiles.argsort(stable=True)  # the smallest stay
     kept = tiles[order].cumsum(0) <= most_pairs
-    gone = torch.zeros(len(tiles), dtype=torch.bool)
+    gone = torch.zeros(len(tiles), dtype=torch.bool, device=tiles.device)
     gone[order[~kept]] = True
     return gone
 
 
 def _tiles(splats: Splats, width: int, height: int) -> Tensor:
     """(N,) int64 tiles that each splat's box touches; 0 where it is not seen."""
-    counts = torch.tensor([-(-width // TILE), -(-height // TILE)])
+    counts = torch.tensor([-(-width // TILE), -(-height // TILE)], device=splats.radii.device)
     low, high = (
         ((splats.means2d.detach() + reach) / TILE).clamp(min=0).minimum(counts - 1).long()
         for reach in (-splats.radii - SLACK, splats.radii + SLACK)

@@ -175,9 +175,9 @@ def _tensors(state: TrainingState) -> Iterator[tuple[str, Tensor]]:
     parts = {"gaussians": state.gaussians, "mean": state.moments.mean, "square": state.moments.square}
     for prefix, gaussians in parts.items():
         for name in Gaussians.names():
-            yield f"{prefix}.{name}", getattr(gaussians, name).detach().contiguous()
+            yield f"{prefix}.{name}", getattr(gaussians, name).detach().cpu().contiguous()
     for name, tensor in state.strategy.items():
-        yield f"strategy.{name}", tensor.clone()  # its own memory: safetensors refuses views of one tensor
+        yield f"strategy.{name}", tensor.cpu().clone()  # its own memory: safetensors refuses views of one tensor
 
 
 def _gaussians(tensors: dict[str, Tensor], prefix: str) -> Gaussians:

@@ -68,6 +68,23 @@ class TrainConfig:
     empty_weight: float = 0.1  # of the mean alpha where masks say that nothing is there
     most_pairs: int = MOST_PAIRS  # of tile and splat in one picture; where it is passed, the largest Gaussians go
     time_from: float = 0.0  # the time before the first step: a whole training passes from 0 to 1
+    # For Gaussians by the million on a GPU, where a step's time goes into reading and writing their numbers.
+    # shN is three quarters of a Gaussian. Moved in every so manieth step, it is neither read nor written by Adam in the
+    # others, whose gradients of it are lost: it learns so many times slower.
+    shN_stride: int = 1
+    # Adam leaves Gaussians alone that a photo does not see: fewer are read and written, and those that are seldom seen
+    # no longer drift on by their old momentum, so results differ.
+    sparse_adam: bool = False
+    # Pictures are drawn from a copy of shN in half precision, rounded whenever shN has moved, while Adam moves numbers
+    # in single precision: half as much is read, 2 (K - 1) 3 bytes a Gaussian more are held, and colors are rounded to a
+    # part in 2000. On the gpu backend only. Gains most with a stride, as the copy then lasts for so many steps.
+    half_shN: bool = False
+    # After each such share of the training rows are sorted so that neighbours in space are neighbours in memory (Morton
+    # 1966), which caches like; it costs as much as an edit. 0: never.
+    reorder_every: float = 0.0
+    # On a GPU, too, the same bits each time, as the other backends always give: gradients are added in a fixed order,
+    # which takes time, and memory for each pair of tile and splat.
+    deterministic: bool = False
 
     def __post_init__(self) -> None:
         if self.steps is not None and self.steps < 1:
@@ -78,6 +95,10 @@ class TrainConfig:
             raise InputError(f"max_gaussians must be at least 1; got {self.max_gaussians}")
         if not 0 <= self.time_from < 1:
             raise InputError(f"time_from must be at least 0 and less than 1; got {self.time_from}")
+        if self.shN_stride < 1:
+            raise InputError(f"shN_stride must be at least 1; got {self.shN_stride}")
+        if not 0 <= self.reorder_every <= 1:
+            raise InputError(f"reorder_every must be a share of the training, 0 to 1; got {self.reorder_every}")
         if not 0 <= self.sh_degree <= 4:
             raise InputError(f"sh_degree must be 0 to 4; got {self.sh_degree}")
 
@@ -184,6 +205,7 @@ class TrainConfig:
             depth=False,
             probe=self.density.probe,
             most_pairs=self.most_pairs,
+            deterministic=self.deterministic,
         )
 
 

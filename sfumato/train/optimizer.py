@@ -1,6 +1,6 @@
 """Adam: the moments of every stored number, and one step of the backend's kernel with them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sfumato.core.camera import Camera
 from sfumato.core.gaussians import Gaussians
@@ -16,6 +16,8 @@ class Adam:
 
     moments: Moments
     count: int = 0  # steps taken
+    shN_stride: int = 1  # shN moves in every so manieth of them
+    sparse: bool = False  # rows without a gradient stay
 
     def step(
         self,
@@ -30,10 +32,22 @@ class Adam:
         Gradients on the gaussians' own fields (a penalty's) count too. Higher degrees than `sh_degree` stay.
         """
         splats, camera, settings = seen
-        step = AdamStep(rates, self.count + 1, sh_degree=sh_degree)
+        after = replace(self, count=self.count + 1)
+        step = AdamStep(
+            rates,
+            after.count,
+            sh_degree=sh_degree if after.moved_shN else 0,
+            sparse=self.sparse,
+            sh_count=None if self.shN_stride == 1 else max(1, after.count // self.shN_stride),
+        )
         stages.adam_from_splats(gaussians, splats, camera, settings, self.moments, step)
-        return Adam(self.moments, self.count + 1)
+        return after
+
+    @property
+    def moved_shN(self) -> bool:
+        """True where the last step was one of those that move shN."""
+        return self.count % self.shN_stride == 0
 
     def follow(self, edit: Edit) -> "Adam":
         """The moments go where their rows go; fresh rows and forgotten fields start from zero."""
-        return Adam(Moments(*(edit.carry(moment) for moment in self.moments)), self.count)
+        return replace(self, moments=Moments(*(edit.carry(moment) for moment in self.moments)))

@@ -1,8 +1,11 @@
-"""Training views to the photo of each step: shuffled, small at first, decoded ahead where memory does not hold all."""
+"""Training views to the photo of each step: shuffled, small at first, decoded ahead where memory does not hold all.
+
+To a GPU they are sent ahead, too, and stay there as long as there is room.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from time import perf_counter
@@ -14,12 +17,15 @@ from sfumato.core.camera import Camera
 from sfumato.core.image import planar, resize, resize_mask
 from sfumato.core.limits import usable_cores
 from sfumato.core.scene import EMPTY, IGNORED, SHOWN, Size, View
+from sfumato.train.transfer import Parcel, Transfer
 
 __all__ = ["AHEAD", "Lesson", "Photos", "under_way"]
 
 AHEAD = 4  # photos that are decoded before they are asked for
 # threads that decode (more would only take cores from training) and photos ahead: the first that fits into memory
 CREWS = ((2, AHEAD), (2, 2), (1, 2), (1, 1))
+GPU_CREWS = ((8, 8), (4, 6), *CREWS)  # for a GPU, which takes photos faster, and leaves the cores to them
+SENT = 2  # photos that are sent to a GPU before they are asked for
 BUSY = 10  # bytes per pixel of a photo that is being decoded: four in Pillow, three as a tensor, three laid out anew
 BUSY_MASKED = 14  # with a mask, which is decoded as a picture beside the photo
 
@@ -32,6 +38,7 @@ class Lesson:
     photo: Tensor  # (H, W, 3) uint8, laid out color by color; black where it is ignored
     shown: Tensor | None  # (H, W, 1) 1 where the photo counts, 0 where it is ignored; None: it counts everywhere
     empty: Tensor | None  # (H, W) 1 where alpha must be 0; None: nowhere
+    key: tuple[int, int] = (0, 1)  # the number of its view, and how many times smaller it is
 
 
 class Photos:
@@ -42,26 +49,36 @@ class Photos:
     """
 
     def __init__(
-        self, views: Sequence[View], divisors: Sequence[int], seed: int, keep: int | None = None, position: int = 0
+        self,
+        views: Sequence[View],
+        divisors: Sequence[int],
+        seed: int,
+        keep: int | None = None,
+        position: int = 0,
+        device: torch.device | str = "cpu",
+        on_device: int | None = None,
     ) -> None:
         """Start after `position` photos were taken.
 
         divisors: what `take` may ask for. keep: bytes of memory for prepared photos of the size that is learned at
         the moment, with the few that are decoded ahead; those are needed whatever `keep` is. None: no limit.
+        device: where photos are given; cameras stay on the CPU. on_device: bytes of a GPU's memory for prepared photos
+        that stay there, beside the few that are on their way, and are not held in memory then. None: no limit.
         """
         self._views = views
         self._divisors = frozenset(divisors)
         self._keep = keep
         self._position = position
         self._order = islice(_shuffled(len(views), seed), position, None)
-        self._ahead: list[tuple[int, Future[_Prepared] | None]] = []  # indices of views to come, and their photos
-        self._held: dict[int, _Prepared] = {}
-        self._bytes = 0  # of what is held
+        self._ahead: list[_Turn] = []
+        on_gpu = torch.device(device).type == "cuda"
+        self._transfer = Transfer(torch.device(device)) if on_gpu else None
+        self._there = _Shelf(on_device if on_gpu else 0)
+        self._held = _Shelf()
         self._divisor = 0
         self._waited = 0.0
         self._sizes = frozenset(view.size for view in views)
-        self._crew = _crew(self._sizes, keep)
-        self._under_way = 0  # bytes, at most
+        self._crew = _crew(self._sizes, keep, on_gpu)
         self._pool = ThreadPoolExecutor(min(self._crew[0], usable_cores()), thread_name_prefix="photos")
 
     def __enter__(self) -> "Photos":
@@ -73,8 +90,11 @@ class Photos:
     def close(self) -> None:
         """End the threads; what is being decoded is waited for."""
         self._pool.shutdown(cancel_futures=True)
+        if self._transfer is not None:
+            self._transfer.close()
         self._ahead.clear()
         self._held.clear()
+        self._there.clear()
 
     @property
     def position(self) -> int:
@@ -95,55 +115,123 @@ class Photos:
         if divisor != self._divisor:
             self._start(divisor)
         self._look_ahead(1)
-        index, coming = self._ahead.pop(0)
+        turn = self._ahead.pop(0)
         self._position += 1
-        prepared = self._held.get(index)
-        if prepared is None:
-            if coming is None:
-                coming = self._begin(index)
-            began = perf_counter()
-            prepared = coming.result()
-            self._waited += perf_counter() - began
-            self._hold(index, prepared)
+        prepared = self._there.get(turn.index) or self._arrived(turn)
         self._look_ahead(self._crew[1])
-        return prepared.lesson()
+        self._send_ahead()
+        return prepared.lesson((turn.index, divisor))
 
     def _start(self, divisor: int) -> None:
         """Change to another size: photos decoded at the old one are forgotten, their turns are not."""
         if divisor not in self._divisors:
             raise ValueError(f"divisor must be one of {sorted(self._divisors)}; got {divisor}")
-        for _, coming in self._ahead:
-            if coming is not None:
-                coming.cancel()
-        self._ahead = [(index, None) for index, _ in self._ahead]
+        for turn in self._ahead:
+            if turn.coming is not None:
+                turn.coming.cancel()
         self._held.clear()
-        self._bytes, self._divisor = 0, divisor
-        self._under_way = _need(self._sizes, self._crew, divisor)
-        self._ahead = [(index, self._begin(index)) for index, _ in self._ahead]
+        self._there.clear()
+        self._divisor = divisor
+        self._held.most = None if self._keep is None else self._keep - _need(self._sizes, self._crew, divisor)
+        self._ahead = [_Turn(turn.index, self._begin(turn.index)) for turn in self._ahead]
 
     def _look_ahead(self, count: int) -> None:
         while len(self._ahead) < count:
             index = next(self._order)
-            self._ahead.append((index, None if index in self._held else self._begin(index)))
+            known = index in self._held or index in self._there
+            self._ahead.append(_Turn(index, None if known else self._begin(index)))
 
     def _begin(self, index: int) -> "Future[_Prepared]":
         return self._pool.submit(partial(_prepare, self._views[index], self._divisor))
 
-    def _hold(self, index: int, prepared: "_Prepared") -> None:
-        """Keep a photo when there is room for it beside those that are decoded ahead."""
-        if self._keep is None or self._bytes + prepared.bytes + self._under_way <= self._keep:
-            self._held[index] = prepared
-            self._bytes += prepared.bytes
+    def _decoded(self, turn: "_Turn") -> "_Prepared":
+        """The photo in memory, where it is kept if it will be asked for again; waits until it is decoded."""
+        prepared = self._held.get(turn.index)
+        if prepared is None:
+            coming = turn.coming or self._begin(turn.index)
+            began = perf_counter()
+            prepared = coming.result()
+            self._waited += perf_counter() - began
+            if not self._there.has_room(prepared):
+                self._held.put(turn.index, prepared)
+        return prepared
+
+    def _arrived(self, turn: "_Turn") -> "_Prepared":
+        """The photo where it is learned from."""
+        prepared = self._decoded(turn)
+        if self._transfer is None:
+            return prepared
+        parcel = turn.parcel or self._transfer.begin(*prepared.tensors)
+        prepared = prepared.having(parcel.landed())
+        self._there.put(turn.index, prepared)
+        return prepared
+
+    def _send_ahead(self) -> None:
+        """Send the next photos to the GPU, as far as they are decoded."""
+        if self._transfer is None:
+            return
+        for turn in self._ahead[:SENT]:
+            if turn.parcel is not None:
+                turn.parcel.go_on()
+            elif turn.index not in self._there and (turn.is_decoded or turn.index in self._held):
+                turn.parcel = self._transfer.begin(*self._decoded(turn).tensors)
 
 
-def under_way(sizes: Iterable[Size], keep: int | None = None) -> int:
-    """Bytes for photos of these sizes that `Photos` needs at most beside what it holds."""
+@dataclass(eq=False)
+class _Turn:
+    """A photo to come."""
+
+    index: int  # of its view
+    coming: "Future[_Prepared] | None"  # None: it is there already
+    parcel: Parcel | None = None  # on its way to the GPU
+
+    @property
+    def is_decoded(self) -> bool:
+        """False, too, where it cannot be: that is told when its turn comes."""
+        return self.coming is not None and self.coming.done() and self.coming.exception() is None
+
+
+class _Shelf:
+    """Photos that are held, by the numbers of their views."""
+
+    def __init__(self, most: int | None = None) -> None:
+        self.most = most  # bytes; None: no limit
+        self.bytes = 0
+        self.photos: dict[int, _Prepared] = {}
+
+    def __contains__(self, index: int) -> bool:
+        return index in self.photos
+
+    def get(self, index: int) -> "_Prepared | None":
+        return self.photos.get(index)
+
+    def has_room(self, prepared: "_Prepared") -> bool:
+        return self.most is None or self.bytes + prepared.bytes <= self.most
+
+    def put(self, index: int, prepared: "_Prepared") -> None:
+        """Hold it, where there is room."""
+        if index not in self.photos and self.has_room(prepared):
+            self.photos[index] = prepared
+            self.bytes += prepared.bytes
+
+    def clear(self) -> None:
+        self.photos.clear()
+        self.bytes = 0
+
+
+def under_way(sizes: Iterable[Size], keep: int | None = None, on_gpu: bool = False) -> int:
+    """Bytes for photos of these sizes that `Photos` needs at most beside what it holds, in memory.
+
+    on_gpu: photos are learned from there; those on their way to it are in memory twice, the second time pinned.
+    """
     sizes = frozenset(sizes)
-    return _need(sizes, _crew(sizes, keep))
+    pinned = _need(sizes, (0, SENT)) if on_gpu else 0
+    return _need(sizes, _crew(sizes, keep, on_gpu)) + pinned
 
 
-def _crew(sizes: frozenset[Size], keep: int | None) -> tuple[int, int]:
-    fitting = [crew for crew in CREWS if keep is None or _need(sizes, crew) <= keep]
+def _crew(sizes: frozenset[Size], keep: int | None, on_gpu: bool) -> tuple[int, int]:
+    crews = GPU_CREWS if on_gpu else CREWS
+    fitting = [crew for crew in crews if keep is None or _need(sizes, crew) <= keep]
     return fitting[0] if fitting else CREWS[-1]
 
 
@@ -168,15 +256,25 @@ class _Prepared:
     def bytes(self) -> int:
         return self.photo.nbytes + (0 if self.mask is None else self.mask.nbytes)
 
-    def lesson(self) -> Lesson:
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """What is sent to a GPU."""
+        return (self.photo,) if self.mask is None else (self.photo, self.mask)
+
+    def having(self, tensors: tuple[Tensor, ...]) -> "_Prepared":
+        """The same with its tensors elsewhere."""
+        photo, *mask = tensors
+        return replace(self, photo=photo, mask=mask[0] if mask else None)
+
+    def lesson(self, key: tuple[int, int]) -> Lesson:
         """What the mask says is spelled out for this one step: so it takes a byte a pixel, instead of many."""
         if self.mask is None:
-            return Lesson(self.camera, self.photo, None, None)
+            return Lesson(self.camera, self.photo, None, None, key)
         empty = (self.mask == EMPTY).float() if self.has_empty else None
         if not self.has_ignored:
-            return Lesson(self.camera, self.photo, None, empty)
+            return Lesson(self.camera, self.photo, None, empty, key)
         shown = (self.mask != IGNORED)[..., None]
-        return Lesson(self.camera, planar(self.photo * shown), shown.float(), empty)  # a product keeps the layout
+        return Lesson(self.camera, planar(self.photo * shown), shown.float(), empty, key)  # a product keeps the layout
 
 
 def _prepare(view: View, divisor: int) -> _Prepared:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
+import torch
 from torch import Tensor
 
 from sfumato.core.gaussians import Gaussians
@@ -29,6 +30,11 @@ class TrainingState:
     def total(self) -> int:
         """Steps done, those of the trainings before included."""
         return self.earlier + self.step
+
+    def to(self, device: torch.device) -> "TrainingState":
+        """The same with Gaussians and moments on a device; a strategy takes its own there when it is restored."""
+        moments = Moments(*(moment.to(device) for moment in self.moments))
+        return replace(self, gaussians=self.gaussians.to(device), moments=moments)
 
     def begun_again(self) -> "TrainingState":
         """The start of a further training that goes on from here, with a strategy that starts anew."""

@@ -2,18 +2,20 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 import torch
 from torch import Tensor
 
 from sfumato.core.camera import Camera
-from sfumato.core.errors import InputError, TileListError
+from sfumato.core.errors import BackendError, InputError, TileListError
 from sfumato.core.gaussians import Gaussians
+from sfumato.core.morton import morton_order
 from sfumato.core.scene import Scene
 from sfumato.core.threads import one_torch_thread
-from sfumato.kernels.backends import load
+from sfumato.kernels.backends import choose, load
+from sfumato.kernels.rooms import Rooms
 from sfumato.kernels.stages import Moments, RenderSettings, Splats, TileLists
 from sfumato.train.bounds import clamp_scales_, runaways
 from sfumato.train.config import TrainConfig
@@ -23,10 +25,12 @@ from sfumato.train.initialize import initialize
 from sfumato.train.optimizer import Adam
 from sfumato.train.photos import Lesson, Photos
 from sfumato.train.state import TrainingState
+from sfumato.train.transfer import free_memory
 
 __all__ = ["OnStep", "Progressed", "Training", "check_start", "ignore", "train"]
 
 DIVISORS = (4, 2, 1)  # the sizes that Coarse.divisor asks for
+FOR_PHOTOS = 0.25  # of a GPU's free memory, where nobody says how much photos may take
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +43,7 @@ class Progressed:
 
     step: int  # 1 to steps
     steps: int
-    loss: float
+    measured: Tensor | float  # () the loss, where it was computed
     image: Tensor  # (H, W, 3) what was rendered
     photo: Tensor  # (H, W, 3) uint8 what it was compared with, black where the photo's mask ignores it
     gaussians: Gaussians
@@ -47,6 +51,11 @@ class Progressed:
     shown: Tensor | None = None  # (H, W, 1) 1 where the photo counts, 0 where its mask ignores it; None: everywhere
     state: Callable[[], TrainingState] | None = None  # for checkpoints; ask before the next step
     earlier: int = 0  # steps of the trainings before this one
+
+    @property
+    def loss(self) -> float:
+        """Of this step; on a GPU, asking for it waits for the step to be done."""
+        return float(self.measured)
 
     @property
     def psnr(self) -> float:
@@ -74,16 +83,19 @@ def train(
     on_step: OnStep = ignore,
     start: Gaussians | TrainingState | None = None,
     keep: int | None = None,
+    on_device: int | None = None,
 ) -> Gaussians:
     """Gaussians that look like the scene's training photos (Kerbl et al. 2023, Algorithm 1).
 
-    The same scene, config and machine give the same bits. on_step is called after every step. start: Gaussians to
-    start from in place of the scene's points, or the state of an interrupted training of this scene and config, which
-    is gone on with, in its own tensors, as if it had not stopped. keep: bytes of photos to hold in memory; the rest
-    is decoded again and again; None: all. Raises InputError when the scene has no training photo or no point to start
-    from, BackendError when the backend cannot run here.
+    They are on the device where the backend trains them: with "auto" on the GPU, if there is one. The same scene,
+    config and machine give the same bits, on a GPU where the config is deterministic. on_step is called after every
+    step. start: Gaussians to start from in place of the scene's points, or the state of an interrupted training of this
+    scene and config, which is gone on with, in its own tensors, as if it had not stopped. keep: bytes of photos to hold
+    in memory; the rest is decoded again and again; None: all. on_device: bytes of photos to hold on the GPU; the rest
+    is sent there again and again; None: up to a quarter of what is free there. Raises InputError when the scene has no
+    training photo or no point to start from, BackendError when the backend cannot run here, or not with this config.
     """
-    with one_torch_thread(), Training(scene, config or TrainConfig(), backend, start, keep) as training:
+    with one_torch_thread(), Training(scene, config or TrainConfig(), backend, start, keep, on_device) as training:
         while training.step < training.steps:
             progressed = training.advance()
             with training.watch.stopped():
@@ -101,21 +113,30 @@ class Training:
         backend: str = "auto",
         start: Gaussians | TrainingState | None = None,
         keep: int | None = None,
+        on_device: int | None = None,
     ) -> None:
         """See `train`."""
-        self.stages = load(backend)
+        name, self.device = choose(backend)
+        if config.half_shN and name != "gpu":
+            raise BackendError(f"half_shN must be False on the {name} backend: it draws from shN in single precision")
+        self.stages = load(name)
         self.config, self.scene, self.extent = config.fixed(scene), scene, scene.extent
         self.steps, self.coarse = config.steps_for(scene), config.coarse_for(scene)
-        span = Span(self.steps, self.extent, config.gaussians_for(scene), config.seed, config.time_from)
-        self.strategy = config.density.start(span)
+        span = Span(self.steps, self.extent, config.gaussians_for(scene), config.seed, config.time_from, self.device)
+        self.span, self.strategy = span, config.density.start(span)
         state = start if isinstance(start, TrainingState) else _beginning(scene, self.config, start)
+        state = state.to(self.device)
         self.watch = _Watch(state.seconds)
         self.step, self.earlier, self.gaussians = state.step, state.earlier, state.gaussians
-        self.optimizer = Adam(state.moments, state.earlier + state.step)
+        self.optimizer = Adam(state.moments, state.earlier + state.step, config.shN_stride, config.sparse_adam)
         if state.strategy:
             self.strategy.restore(state.strategy)
-        self.background = torch.tensor(scene.background)
-        self.photos = Photos(scene.train, DIVISORS, config.seed, keep, state.photos)
+        self.background = torch.tensor(scene.background, device=self.device)
+        self.rooms = Rooms(config.most_pairs)
+        self._half: Tensor | None = None  # of shN
+        if on_device is None and self.device.type == "cuda":
+            on_device = int(FOR_PHOTOS * free_memory(self.device))
+        self.photos = Photos(scene.train, DIVISORS, config.seed, keep, state.photos, self.device, on_device)
 
     def __enter__(self) -> "Training":
         return self
@@ -141,10 +162,36 @@ class Training:
 
     def advance(self) -> Progressed:
         """Do one step: render, compare, carry the gradients back, move, edit."""
-        stages, config, time = self.stages, self.config, self.config.time_at(self.step, self.steps)
+        config, time = self.config, self.config.time_at(self.step, self.steps)
         lesson = self.photos.take(self.coarse.divisor(time))
-        camera, settings = lesson.camera, config.settings_at(time, self.scene.near)
-        splats, tiles = self._listed(camera, settings)
+        settings = config.settings_at(time, self.scene.near)
+        learned = self._learned(lesson, replace(settings, room=self.rooms.of(lesson.key)))
+        self.rooms.learn(lesson.key, learned.tiles.count)
+        if learned.tiles.missing:  # what was drawn is wrong; nothing has moved yet
+            learned = self._learned(lesson, settings)
+            self.rooms.learn(lesson.key, learned.tiles.count)
+
+        self.strategy.observe(lesson.camera, learned.splats)
+        rates, seen = config.rates_at(time, self.extent), (learned.splats, lesson.camera, settings)
+        self.optimizer = self.optimizer.step(self.stages, learned.gaussians, seen, rates, settings.sh_degree)
+        self.gaussians = learned.gaussians.detach()
+        clamp_scales_(self.gaussians, self.extent)
+        if self.optimizer.moved_shN:
+            self._half = None
+        self.step += 1
+        if edit := self.strategy.edit(self.step, self.gaussians):
+            self._follow(edit)
+        if config.reorder_every and self.span.is_due(self.step, config.reorder_every):
+            self._follow_foreign(morton_order(self.gaussians.means))
+        return Progressed(
+            self.step, self.steps, learned.loss, learned.image, lesson.photo, self.gaussians, self.watch.seconds,
+            lesson.shown, self.state, self.earlier,
+        )  # fmt: skip
+
+    def _learned(self, lesson: Lesson, settings: RenderSettings) -> "_Learned":
+        """The gradients of a photo."""
+        stages, config = self.stages, self.config
+        splats, tiles = self._listed(lesson.camera, settings)
         gaussians = self.gaussians.map(_leaf)
         image, alpha, _ = stages.blend(splats, tiles, self.background, settings)
         loss = stages.photometric(_where_shown(image, lesson), lesson.photo, config.ssim_weight)
@@ -152,20 +199,7 @@ class Training:
             loss = loss + config.empty_weight * (alpha * lesson.empty).mean()
         penalty = self.strategy.penalty(gaussians)
         (loss if penalty is None else loss + penalty).backward()  # type: ignore[no-untyped-call]
-
-        self.strategy.observe(camera, splats)
-        rates = config.rates_at(time, self.extent)
-        seen = (splats, camera, settings)
-        self.optimizer = self.optimizer.step(stages, gaussians, seen, rates, settings.sh_degree)
-        self.gaussians = gaussians.detach()
-        clamp_scales_(self.gaussians, self.extent)
-        self.step += 1
-        if edit := self.strategy.edit(self.step, self.gaussians):
-            self._follow(edit)
-        return Progressed(
-            self.step, self.steps, loss.item(), image, lesson.photo, self.gaussians, self.watch.seconds, lesson.shown,
-            self.state, self.earlier,
-        )  # fmt: skip
+        return _Learned(gaussians, splats, tiles, image, loss.detach())
 
     def _listed(self, camera: Camera, settings: RenderSettings) -> tuple[Splats, TileLists]:
         """Splats, where autograd starts: the optimizer carries their gradients on. And the tiles they touch.
@@ -174,18 +208,44 @@ class Training:
         """
         while True:
             with torch.no_grad():
-                splats = self.stages.project(self.gaussians, camera, settings).leaves()
+                splats = self.stages.project(self._drawn(), camera, settings).leaves()
             try:
                 return splats, self.stages.bin(splats, camera.width, camera.height, settings)
             except TileListError:
                 gone = runaways(splats, camera.width, camera.height, settings.most_pairs)
                 if gone.all() or not gone.any():
                     raise
-                staying = (~gone).nonzero()[:, 0]
-                self._follow(Edit(self.gaussians[staying], staying))
+                self._follow_foreign((~gone).nonzero()[:, 0])
+
+    def _drawn(self) -> Gaussians:
+        """The Gaussians as pictures are drawn from them."""
+        if not self.config.half_shN:
+            return self.gaussians
+        if self._half is None:
+            self._half = self.gaussians.shN.half()
+        return replace(self.gaussians, shN=self._half)
+
+    def _follow_foreign(self, rows: Tensor) -> None:
+        """Go on with these rows, in their order; the strategy did not ask for that."""
+        edit = Edit(self.gaussians[rows], rows)
+        self.strategy.follow(edit)
+        self._follow(edit)
 
     def _follow(self, edit: Edit) -> None:
+        if edit.gaussians.shN is not self.gaussians.shN:
+            self._half = None
         self.gaussians, self.optimizer = edit.gaussians, self.optimizer.follow(edit)
+
+
+@dataclass(frozen=True, eq=False)
+class _Learned:
+    """What a photo says; nothing has moved yet."""
+
+    gaussians: Gaussians  # with the gradients of a penalty
+    splats: Splats  # with theirs
+    tiles: TileLists
+    image: Tensor
+    loss: Tensor
 
 
 def check_start(scene: Scene, config: TrainConfig, gaussians: Gaussians) -> None:

@@ -109,8 +109,8 @@ def test_a_mask_takes_a_byte_a_pixel(views: list[View], value: int) -> None:
         with Photos([each], (1,), seed=0) as photos:
             for _ in range(3):
                 photos.take(1)
-            (held,) = photos._held.values()
-            assert photos._bytes == held.bytes == each.size.bytes == 4 * SIDE * SIDE
+            (held,) = photos._held.photos.values()
+            assert photos._held.bytes == held.bytes == each.size.bytes == 4 * SIDE * SIDE
             kept = {tensor.data_ptr() for tensor in vars(held).values() if isinstance(tensor, torch.Tensor)}
             assert kept == {view.image.data_ptr(), mask.data_ptr()}
 

@@ -65,7 +65,7 @@ class _Control:
         if splats.probe.grad is None or not self.growing:
             return
         if len(self.seen) != len(splats.radii):
-            self.gradient, self.seen = torch.zeros(2, len(splats.radii))
+            self.gradient, self.seen = torch.zeros(2, len(splats.radii), device=splats.radii.device)
         x, y = splats.probe.grad.unbind(1)
         square = x * x * (camera.width / 2) ** 2
         self.gradient += square.addcmul_(y, y, value=(camera.height / 2) ** 2).sqrt_()
@@ -84,6 +84,11 @@ class _Control:
             edit = _reset(edit or Edit(gaussians))
         return edit
 
+    def follow(self, edit: Edit) -> None:
+        """See `Strategy.follow`."""
+        if edit.parents is not None and len(self.seen):
+            self.gradient, self.seen = self.gradient[edit.parents], self.seen[edit.parents]
+
     def state(self) -> dict[str, Tensor]:
         """See `Strategy.state`."""
         numbers = torch.tensor([self.first, int(self.growing)])
@@ -97,7 +102,7 @@ class _Control:
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """See `Strategy.restore`."""
         self.random.set_state(state["random"])
-        self.gradient, self.seen = state["gradient"].clone(), state["seen"].clone()
+        self.gradient, self.seen = (state[name].to(self.span.device, copy=True) for name in ("gradient", "seen"))
         self.first, self.growing = int(state["numbers"][0]), bool(state["numbers"][1])
 
     def _densify_and_prune(self, time: float, gaussians: Gaussians) -> Edit | None:
@@ -114,7 +119,7 @@ class _Control:
         if len(staying) == len(gaussians) and len(clones) == 0:
             return None
         parents = torch.cat([staying, clones, halves])
-        fresh = torch.arange(len(parents)) >= len(staying)
+        fresh = torch.arange(len(parents), device=parents.device) >= len(staying)
         changed = gaussians[parents]
         self._scatter_halves(changed, len(halves))
         return Edit(changed, parents, fresh)
@@ -148,7 +153,7 @@ class _Control:
         """Place the last `count` rows at random points of the Gaussians they come from, and shrink them."""
         first = len(changed) - count
         halves = changed[first:]
-        offsets = torch.randn(count, 3, generator=self.random) * halves.scales
+        offsets = torch.randn(count, 3, generator=self.random).to(halves.means) * halves.scales
         changed.means[first:] += (halves.rotations @ offsets[:, :, None])[:, :, 0]
         changed.log_scales[first:] -= math.log(self.settings.split_shrink)
 

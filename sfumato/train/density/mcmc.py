@@ -19,6 +19,8 @@ __all__ = ["MCMC", "divided"]
 
 MOST_COPIES = 51  # of one Gaussian in one edit (code of Kheradmand et al. 2024)
 MIN_OPACITY, MAX_OPACITY = 0.005, 1 - 1e-6  # what a divided Gaussian keeps
+MOST_DRAWN = 2**24  # torch.multinomial takes no more rows
+WHOLE = 2.0**32  # steps of a weight from 0 to 1
 USUAL_EXTENT = 5.0  # world units, of the paper's scenes: noise and penalty are as there in such a scene
 
 
@@ -52,6 +54,9 @@ class _Chain:
     def __init__(self, settings: MCMC, span: Span) -> None:
         self.settings, self.span = settings, span
         self.random = torch.Generator().manual_seed(span.seed)
+        self._shaking = self.random  # of every step: on a GPU, so that no step waits until its numbers are there
+        if span.device.type != "cpu":
+            self._shaking = torch.Generator(span.device).manual_seed(span.seed)
         self._log_largest = math.log(settings.clamp_scale * span.extent)
 
     def penalty(self, gaussians: Gaussians) -> Tensor:
@@ -74,13 +79,23 @@ class _Chain:
             edit = self._without_runaways(edit)
         return edit
 
+    def follow(self, edit: Edit) -> None:
+        """See `Strategy.follow`: nothing is kept per row."""
+
     def state(self) -> dict[str, Tensor]:
         """See `Strategy.state`."""
-        return {"random": self.random.get_state()}
+        both = {"random": self.random.get_state()}
+        return both if self._shaking is self.random else {**both, "shaking": self._shaking.get_state()}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """See `Strategy.restore`."""
         self.random.set_state(state["random"])
+        if self._shaking is self.random:
+            return
+        try:
+            self._shaking.set_state(state["shaking"])
+        except (KeyError, RuntimeError):  # training was elsewhere: on a CPU, or on another kind of GPU
+            self._shaking.manual_seed(int(torch.randint(2**62, (), generator=self.random)))
 
     def _shaken(self, time: float, gaussians: Gaussians) -> Tensor:
         """(N, 3) means with the noise of Eq. 7: strong for faint Gaussians, none for opaque ones.
@@ -88,16 +103,22 @@ class _Chain:
         The authors' code moves a mean by noise * extent * covariance @ normal, a length cubed; to make it a length
         the extent is replaced by USUAL_EXTENT^2 / extent.
         """
-        faint = (gaussians.logit_opacities < math.log(0.1 / 0.9)).nonzero()[:, 0]  # the gate of others is below 1e-4
-        opacities = gaussians.logit_opacities[faint].sigmoid()
-        gates = torch.sigmoid(100 * (self.settings.dead_opacity - opacities))
-        strength = self.settings.noise * USUAL_EXTENT**2 / self.span.extent * self.settings.noise_end**time
-        normal = torch.randn(len(faint), 3, generator=self.random)
-        axes = matrix_from_quaternion(gaussians.quats.index_select(0, faint))
-        variances = gaussians.log_scales.index_select(0, faint).mul(2).exp_()
+        means, shapes = gaussians.means, (gaussians.logit_opacities, gaussians.quats, gaussians.log_scales)
+        faint = gaussians.logit_opacities < math.log(0.1 / 0.9)  # the gate of others is below 1e-4
+        if means.device.type != "cpu":  # how many are faint, one would have to wait for
+            return means + torch.where(faint[:, None], self._noise(time, *shapes), 0)
+        rows = faint.nonzero()[:, 0]
+        return means.index_add(0, rows, self._noise(time, *(tensor.index_select(0, rows) for tensor in shapes)))
+
+    def _noise(self, time: float, logit_opacities: Tensor, quats: Tensor, log_scales: Tensor) -> Tensor:
+        """(M, 3) what is added to the means of M Gaussians."""
+        gates = torch.sigmoid(100 * (self.settings.dead_opacity - logit_opacities.sigmoid()))
+        strength: float = self.settings.noise * USUAL_EXTENT**2 / self.span.extent * self.settings.noise_end**time
+        normal = torch.randn(len(quats), 3, generator=self._shaking, device=quats.device)
+        axes = matrix_from_quaternion(quats)
+        variances = log_scales.mul(2).exp_()
         along = (axes * normal[:, :, None]).sum(dim=1) * variances  # S S^T R^T normal
-        noise = (axes * along[:, None, :]).sum(dim=2) * (strength * gates)[:, None]
-        return gaussians.means.index_add(0, faint, noise)
+        return (axes * along[:, None, :]).sum(dim=2) * (strength * gates)[:, None]
 
     def _run_away(self, gaussians: Gaussians) -> Tensor:
         """(N,) True for Gaussians that are too large or broken."""
@@ -122,13 +143,22 @@ class _Chain:
         born = max(0, target - N)
         if len(dead) + born == 0 or len(dead) == N:
             return Edit(gaussians)
-        sources = torch.multinomial(weights, len(dead) + born, replacement=True, generator=self.random)
-        parents = torch.arange(N + born)
+        sources = _drawn(weights, len(dead) + born, self.random)
+        parents = torch.arange(N + born, device=weights.device)
         parents[dead], parents[N:] = sources[: len(dead)], sources[len(dead) :]
         copies = torch.bincount(sources, minlength=N) + 1  # the source itself included
         copies = copies.index_select(0, parents)
         divided = (copies > 1).nonzero()[:, 0]
         return Edit(_divided_rows(gaussians[parents], divided, copies[divided]), parents, copies > 1)
+
+
+def _drawn(weights: Tensor, count: int, random: torch.Generator) -> Tensor:
+    """(count,) int64 rows, each as probable as its weight (N,) in [0, 1]; the random numbers are the CPU's."""
+    if weights.device.type == "cpu" and len(weights) < MOST_DRAWN:
+        return torch.multinomial(weights, count, replacement=True, generator=random)
+    ends: Tensor = (weights * WHOLE).long().cumsum(0)  # sums of whole numbers are the same in any order, and exact
+    places = torch.rand(count, dtype=torch.float64, generator=random).to(weights.device) * ends[-1]
+    return torch.searchsorted(ends, places.long().minimum(ends[-1] - 1), right=True)
 
 
 def _divided_rows(gaussians: Gaussians, rows: Tensor, copies: Tensor) -> Gaussians:
@@ -152,5 +182,6 @@ def divided(opacities: Tensor, copies: Tensor) -> tuple[Tensor, Tensor]:
     k = torch.arange(1, MOST_COPIES + 1)
     table = torch.tensor([[math.comb(n, i) for i in k.tolist()] for n in range(MOST_COPIES + 1)], dtype=torch.float64)
     signed = torch.where(k % 2 == 1, 1.0, -1.0).double() / k.double().sqrt()
+    k, table, signed = (tensor.to(opacities.device) for tensor in (k, table, signed))
     overlap = (table[copies] * signed * each[:, None] ** k).sum(dim=1)
     return each, opacities / overlap

@@ -1,9 +1,10 @@
 """The socket for ideas about where Gaussians should be: what a strategy is asked, and when."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+import torch
 from torch import Tensor
 
 from sfumato.core.camera import Camera
@@ -23,6 +24,7 @@ class Span:
     max_gaussians: int  # the hard cap
     seed: int
     time_from: float = 0.0  # the time before the first step; 0 for a whole training
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))  # of the Gaussians
 
     def time(self, step: int) -> float:
         """The time after a step, 0 to 1."""
@@ -34,7 +36,10 @@ class Span:
 
 
 class Strategy(Protocol):
-    """The running state of a density; the trainer calls the three functions once per step, in this order."""
+    """The running state of a density; the trainer calls the first three functions once per step, in this order.
+
+    On a GPU none of them should wait for it, `edit` in the steps that change rows excepted.
+    """
 
     def penalty(self, gaussians: Gaussians) -> Tensor | None:
         """() what to add to the loss, differentiable, or None."""
@@ -44,6 +49,9 @@ class Strategy(Protocol):
 
     def edit(self, step: int, gaussians: Gaussians) -> Edit | None:
         """What to change after step 1, 2, ...; None: nothing. The given tensors are left as they are."""
+
+    def follow(self, edit: Edit) -> None:
+        """Carry what is kept per row to the new rows, after an edit that is not the strategy's own."""
 
     def state(self) -> dict[str, Tensor]:
         """What the next steps depend on, random state included, by name; for checkpoints."""
