@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
+from sfumato.cli.doctor_gpu import GPU, gpu_findings
 from sfumato.cli.flags import parse
 from sfumato.core.limits import container_cores, container_memory, usable_cores
 
@@ -23,7 +24,8 @@ PATIENCE = 120  # seconds that a library may take to be imported
 
 # Each library is tried in a process of its own: one that was built for another processor ends it without a word.
 PROBES = {
-    "torch": "import torch; found = {'version': torch.__version__, 'gpu': torch.cuda.is_available()}",
+    "torch": "import torch; found = {'version': torch.__version__}",
+    "gpu": GPU,
     "cpu": """
 from sfumato.kernels.backends import load
 backend = load('cpu')
@@ -90,6 +92,7 @@ def examine(probe: Callable[[str], dict[str, Any]] | None = None) -> list[Findin
         _torch(said["torch"]),
         _pictures(said["pictures"]),
         *_backends(said["torch"], said["cpu"]),
+        *(Finding(*found) for found in gpu_findings(said["torch"], said["gpu"])),
         _cores(said["cpu"], said["machine"].get("processor") or platform.machine()),
         _memory(said["machine"].get("memory")),
         _sfm(said["sfm"]),
@@ -137,16 +140,13 @@ def _pictures(said: dict[str, Any]) -> Finding:
 
 
 def _backends(torch: dict[str, Any], cpu: dict[str, Any]) -> list[Finding]:
-    """One per backend, and what the fast one uses."""
+    """The backends of processors, and what the fast one uses."""
     reference = Finding("backend reference", "ok", "plain torch, slow: for checking")
     if "error" in torch:
         reference = Finding("backend reference", "missing", "needs torch", "repair torch first")
-    gpu = Finding("backend gpu", "note", "not part of this version")
-    if torch.get("gpu"):
-        gpu = Finding("backend gpu", "note", "a GPU is here, but this version computes on the CPU")
     if "error" in cpu:
         fix = "repair torch first" if "error" in torch else "pip install --force-reinstall numba"
-        return [Finding("backend cpu", "missing", cpu["error"], fix, needed=True), reference, gpu]
+        return [Finding("backend cpu", "missing", cpu["error"], fix, needed=True), reference]
     lanes = f"{cpu['lanes']} numbers at a time ({_instructions(cpu['lanes'])})"
     compiled = Finding("compiled kernels", "ok", cpu["cache"])
     if not cpu["compiled"]:
@@ -159,7 +159,6 @@ def _backends(torch: dict[str, Any], cpu: dict[str, Any]) -> list[Finding]:
         Finding("threads", "ok", threading),
         compiled,
         reference,
-        gpu,
     ]
 
 

@@ -12,7 +12,19 @@ from sfumato.cli.main import main
 from sfumato.core.limits import container_cores, container_memory, usable_cores
 
 WHOLE: dict[str, dict[str, Any]] = {
-    "torch": {"version": "2.13.0", "gpu": False},
+    "torch": {"version": "2.13.0"},
+    "gpu": {
+        "cuda": None,
+        "hip": None,
+        "interpreted": False,
+        "hidden": {},
+        "hardware": None,
+        "triton_error": "ModuleNotFoundError: No module named 'triton'",
+        "seen": False,
+        "warned": [],
+        "auto": "cpu",
+        "idle": [],
+    },
     "cpu": {"version": "0.68.1", "lanes": 16, "threads": 1, "cache": "/cache/abc-16", "compiled": True},
     "pictures": {"version": "13.0"},
     "sfm": {"version": "4.2.1"},
@@ -63,6 +75,95 @@ def test_each_library_that_is_broken_has_a_fix(
 def test_no_torch_is_blamed_once() -> None:
     findings = found(torch={"error": "gone"}, cpu={"error": "gone"})
     assert findings["backend cpu"].fix == findings["backend reference"].fix == "repair torch first"
+    assert findings["backend gpu"].fix == "repair torch first"
+
+
+NVIDIA = {"name": "H200", "memory_bytes": 139 * 2**30, "compute_capability": "9.0", "cuda": "12.8", "driver": "570.1"}
+AMD = {"name": "MI300X", "memory_bytes": 192 * 2**30, "architecture": "gfx942:sramecc+", "rocm": "7.1", "driver": None}
+SEEN = {
+    "cuda": "12.8",
+    "hip": None,
+    "interpreted": False,
+    "hidden": {},
+    "hardware": "nvidia",
+    "triton": "3.7.1",
+    "seen": True,
+    "warned": [],
+    "gpu": NVIDIA,
+    "free": 100 * 2**30,
+    "count": 1,
+    "auto": "gpu",
+    "idle": [],
+    "apart": 1e-7,
+}
+
+
+def without(said: dict[str, Any], *names: str, **changes: Any) -> dict[str, Any]:
+    return {name: value for name, value in {**said, **changes}.items() if name not in names}
+
+
+def test_a_gpu_that_computes() -> None:
+    findings = found(gpu=SEEN)
+    assert findings["GPU"].state == findings["backend gpu"].state == findings["backend auto"].state == "ok"
+    told = "H200, compute capability 9.0, 139.0 GiB (100.0 free), CUDA 12.8, driver 570.1"
+    assert findings["GPU"].found == told
+    assert findings["backend gpu"].found == "Triton 3.7.1, draws what the reference draws"
+    assert findings["backend auto"].found.startswith("the GPU computes")
+    assert "the first of 2" in found(gpu={**SEEN, "count": 2})["GPU"].found
+
+
+def test_amd_says_its_architecture() -> None:
+    finding = found(gpu={**SEEN, "gpu": AMD, "cuda": None, "hip": "7.1"})["GPU"]
+    assert finding.state == "ok"
+    assert finding.found == "MI300X, gfx942:sramecc+, 192.0 GiB (100.0 free), ROCm 7.1"
+    older = found(gpu={**SEEN, "gpu": {**AMD, "architecture": "gfx906"}, "hip": "7.1"})["GPU"]
+    assert older.state == "note"
+    assert "gfx90a, gfx942, gfx1100, gfx1201 only" in older.found
+
+
+@pytest.mark.parametrize(
+    ("said", "state", "told", "fix"),
+    [
+        ({}, "note", "no NVIDIA or AMD GPU is here", ""),
+        (
+            {"hardware": "nvidia"},
+            "missing",
+            "of NVIDIA, but this torch is built for the CPU",
+            "the CUDA build of torch",
+        ),
+        ({"hardware": "amd"}, "missing", "of AMD, but this torch is built for the CPU", "the ROCm build of torch"),
+        (
+            {"hardware": "nvidia", "cuda": "13.0", "why": "The NVIDIA driver on your system is too old"},
+            "missing",
+            "torch sees no GPU: The NVIDIA driver on your system is too old",
+            "update the GPU's driver; in a container",
+        ),
+        ({"hardware": "amd", "hip": "7.1"}, "missing", "it does not say why", "the groups render and video"),
+        ({"cuda": "13.0"}, "note", "no driver of one (CUDA build of torch)", ""),
+        ({"cuda": "13.0", "hidden": {"CUDA_VISIBLE_DEVICES": ""}}, "note", "hides some", "unset CUDA_VISIBLE_DEVICES"),
+        ({"interpreted": True}, "note", "TRITON_INTERPRET=1 is set", "unset TRITON_INTERPRET"),
+        (without(SEEN, "triton", "apart", triton_error="gone", auto="cpu"), "missing", "gone", "pip install triton"),
+        (without(SEEN, interpreted=True), "note", "thousand times slower", "unset TRITON_INTERPRET"),
+        (without(SEEN, "apart", auto="cpu", idle=["it is too old"]), "missing", "it is too old", ""),
+        (without(SEEN, "apart", failed="no kernel image is here"), "missing", "no kernel image", "is not for this GPU"),
+        (without(SEEN, "apart", failed="boom"), "missing", "cannot draw: boom", "add --backend cpu"),
+        ({**SEEN, "apart": 0.5}, "missing", "another picture than the reference: 0.5 apart", "add --backend cpu"),
+        ({**SEEN, "apart": float("nan")}, "missing", "another picture than the reference: nan", "add --backend cpu"),
+        ({"error": "importing it ends Python with code -11"}, "note", "with code -11", "report it"),
+    ],
+)
+def test_why_the_gpu_does_not_compute(said: dict[str, Any], state: str, told: str, fix: str) -> None:
+    said = said if "seen" in said or "error" in said else {**WHOLE["gpu"], **said}
+    findings = found(gpu=said)
+    finding = findings["backend gpu"]
+    assert finding.state == state
+    assert told in finding.found
+    assert fix in finding.fix
+    assert not finding.needed
+    if "error" not in said:
+        repaired = said["auto"] == "cpu"
+        assert findings["backend auto"].state == ("ok" if repaired else "note")
+        assert findings["backend auto"].found.startswith(f"the {said['auto'].upper()} computes")
 
 
 def test_video_without_an_encoder() -> None:
