@@ -19,7 +19,7 @@ from torch import Tensor
 from sfumato.core.errors import BackendError
 from sfumato.kernels.gpu.blend_backward import backward
 from sfumato.kernels.gpu.launch import checked, launch
-from sfumato.kernels.gpu.math import WARP, exp2, greatest, keep_where, lowest_bit, zeros_each
+from sfumato.kernels.gpu.math import WARP, exp2, greatest, keep_where, lowest_bit, product, zeros_each
 from sfumato.kernels.gpu.records import (
     BATCH, COLOR, exponent_at, limits_of, make_records, pixels_of, reaching,
 )  # fmt: skip
@@ -109,7 +109,7 @@ def _forward(
             exponent, _, _ = exponent_at(record, x, y)
             clamped = tl.minimum(exp2(exponent, PTX), limits.most)
             opaque = keep_where(clamped, exponent, limits.least, light, limits.dark, PTX)
-            weight = opaque * light
+            weight = product(opaque, light, PTX)
             light = light - weight
             sums = _add_each(sums, weight, record, CHANNELS)
         brightest = greatest(light)

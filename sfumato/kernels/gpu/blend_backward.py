@@ -8,8 +8,9 @@ Order and atomics. Each visit adds its moments to its splat's row of `sums` with
 addition is one indivisible read and write, nobody reads a row before all are done, and that is ordered by the kernel's
 end: the next kernel of the same stream starts after it and sees all its writes. Which visit adds first is left to the
 card, and float sums depend on their order, so two runs differ in the last bits. With settings.deterministic
-nothing is shared: each pair writes a row of its own, by the one program that blends its tile, and a second kernel adds
-each splat's rows in the order of its list. No order is left to the card: the same bits on every run.
+nothing is shared: each pair has a row of its own, to which only the one program of its tile adds (with many channels a
+tile is walked in two halves, one kernel after the other), and another kernel adds each splat's rows in the order of its
+list. No order is left to the card: the same bits on every run.
 """
 
 from collections.abc import Sequence
@@ -21,13 +22,14 @@ import triton.language as tl
 from torch import Tensor
 
 from sfumato.kernels.gpu.launch import checked, cover, launch
-from sfumato.kernels.gpu.math import WARP, exp2, keep_where, lane_sums, lowest_bit, reciprocal
+from sfumato.kernels.gpu.math import WARP, exp2, keep_where, lane_sums, lowest_bit, product, reciprocal
 from sfumato.kernels.gpu.records import BATCH, COLOR, A, B, C, exponent_at, limits_of, pixels_of, reaching, stride_of
 from sfumato.kernels.stages import TILE, RenderSettings, TileLists
 
 __all__ = ["backward"]
 
-ROWS = 8  # of pixels that one program walks; deterministic: a whole tile's, so that a pair has one writer
+ROWS = 8  # of pixels that one program walks
+WHOLE = 4  # deterministic: with more channels than that a program's registers do not hold a whole tile
 FINISHED = 128  # splats whose sums one program turns into gradients
 GATHERED = 32  # splats whose rows one program adds
 
@@ -48,16 +50,17 @@ def backward(
     g_planes, g_alpha = checked(*gradients[:2])
     g_weighted = checked(gradients[2])[0] if depth else g_alpha
     stride = stride_of(MOMENTS.value + colors + depth + 2 * absolute)
-    rows = TILE if settings.deterministic else ROWS
-    count = ids.numel() if settings.deterministic else len(conics)
-    sums = records.new_zeros(count, stride)
-    launch(
-        _backward, (tiles.tiles_x * tiles.tiles_y * (TILE // rows),), records, offsets, ids, walked, planes, alpha,
-        weighted if depth else alpha, g_planes, g_alpha, g_weighted, sums, tiles.width, tiles.height,
-        limits_of(settings), warps=1,
-        COLORS=colors, DEPTH=depth, ABSOLUTE=absolute, PER_PAIR=settings.deterministic, STRIDE=records.shape[1],
-        SUMS=stride, ROWS=rows, TILE=TILE, WALKED=walked.numel() // (tiles.tiles_x * tiles.tiles_y),
-    )  # fmt: skip
+    tile_count, per_pair = tiles.tiles_x * tiles.tiles_y, settings.deterministic
+    rows = TILE if per_pair and colors + depth <= WHOLE else ROWS
+    sums = records.new_zeros(ids.numel() if per_pair else len(conics), stride)
+    for first in range(TILE // rows if per_pair else 1):
+        launch(
+            _backward, (tile_count if per_pair else tile_count * (TILE // rows),), records, offsets, ids, walked, planes,
+            alpha, weighted if depth else alpha, g_planes, g_alpha, g_weighted, sums, first, tiles.width, tiles.height,
+            limits_of(settings), warps=1,
+            COLORS=colors, DEPTH=depth, ABSOLUTE=absolute, PER_PAIR=per_pair, STRIDE=records.shape[1], SUMS=stride,
+            WALKED=walked.numel() // tile_count, TILE=TILE, ROWS=rows,
+        )  # fmt: skip
     if settings.deterministic:
         sums = _gather_rows(sums, tiles, len(conics))
     return _finish_sums(sums, conics, opacities, colors, depth, absolute)
@@ -86,14 +89,17 @@ def _finish_sums(
     return g_means, g_conics, g_opacities, g_colors, g_depths, g_probe
 
 
-@triton.jit(do_not_specialize=["width", "height"])
+@triton.jit(do_not_specialize=["part", "width", "height"])
 def _backward(
-    records, offsets, ids, walked, planes, alpha, weighted, g_planes, g_alpha, g_weighted, sums, width, height, limits,
-    COLORS: tl.constexpr, DEPTH: tl.constexpr, ABSOLUTE: tl.constexpr, PER_PAIR: tl.constexpr, STRIDE: tl.constexpr,
-    SUMS: tl.constexpr, ROWS: tl.constexpr, TILE: tl.constexpr, WALKED: tl.constexpr, PTX: tl.constexpr,
+    records, offsets, ids, walked, planes, alpha, weighted, g_planes, g_alpha, g_weighted, sums, part, width, height,
+    limits, COLORS: tl.constexpr, DEPTH: tl.constexpr, ABSOLUTE: tl.constexpr, PER_PAIR: tl.constexpr,
+    STRIDE: tl.constexpr, SUMS: tl.constexpr, WALKED: tl.constexpr, TILE: tl.constexpr, ROWS: tl.constexpr,
+    PTX: tl.constexpr,
 ):  # fmt: skip
     PARTS: tl.constexpr = TILE // ROWS
-    tile, part = tl.program_id(0) // PARTS, tl.program_id(0) % PARTS
+    tile = tl.program_id(0)
+    if not PER_PAIR:  # all parts at once
+        tile, part = tl.program_id(0) // PARTS, tl.program_id(0) % PARTS
     column, row, left, top = pixels_of(tile, part, width, height, TILE, ROWS)
     x, y = column.to(tl.float32) + 0.5, row.to(tl.float32) + 0.5
     inside = (row < height) & (column < width)[None, :]
@@ -114,9 +120,8 @@ def _backward(
     light = tl.where(inside, 1.0, 0.0)
     start = tl.load(offsets + tile).to(tl.int32)
     end = start
-    for part in tl.static_range(WALKED // PARTS):  # forward's programs may have cut the tile finer
-        done = tl.load(walked + tl.program_id(0) * (WALKED // PARTS) + part)
-        end = tl.maximum(end, start + done)
+    for cut in tl.static_range(WALKED // PARTS):  # forward's programs may have cut the tile finer
+        end = tl.maximum(end, start + tl.load(walked + tile * WALKED + part * (WALKED // PARTS) + cut))
     at = start
     while at < end:
         bits = reaching(records, ids, at, end, left, top, limits.least, STRIDE, ROWS, TILE, PTX)
@@ -143,7 +148,7 @@ def _visit(
     exponent, dx, dy = exponent_at(record, x, y)
     unclamped = exp2(exponent, PTX)
     opaque = keep_where(tl.minimum(unclamped, limits.most), exponent, limits.least, light, limits.dark, PTX)
-    weight = opaque * light
+    weight = product(opaque, light, PTX)
     light = light - weight
     shade = incoming[0] * tl.load(record + COLOR)
     for k in tl.static_range(1, CHANNELS):
@@ -166,9 +171,9 @@ def _visit(
         received = received + (tl.sum(tl.abs(v * pull_x), 0), tl.sum(tl.abs(v * pull_y), 0))
     COUNT: tl.constexpr = MOMENTS + CHANNELS + 2 * ABSOLUTE
     lane = tl.arange(0, WARP)
-    total = tl.where(lane < 8, lane_sums(received, 0, 8), lane_sums(received, 8, COUNT - 8))
+    total = lane_sums(received, COUNT)
     if PER_PAIR:
-        tl.store(sums + lane, total, mask=lane < COUNT)
+        tl.store(sums + lane, tl.load(sums + lane, mask=lane < COUNT, other=0.0) + total, mask=lane < COUNT)
     else:
         tl.atomic_add(sums + lane, total, mask=lane < COUNT, sem="relaxed")
     return rest, light

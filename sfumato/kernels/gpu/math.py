@@ -7,7 +7,7 @@ the plain twins take; nothing else differs.
 import triton
 import triton.language as tl
 
-__all__ = ["WARP", "exp2", "greatest", "join_each", "keep_where", "lane_sums", "lowest_bit", "reciprocal", "zeros_each"]
+__all__ = ["WARP", "exp2", "greatest", "join_each", "keep_where", "lane_sums", "lowest_bit", "product", "reciprocal", "zeros_each"]
 
 WARP: tl.constexpr = tl.constexpr(32)  # lanes that work in step; where there are 64, each half does the same
 
@@ -33,6 +33,18 @@ def reciprocal(x, PTX: tl.constexpr):
         )
     else:
         result = 1.0 / x
+    return result
+
+
+@triton.jit
+def product(a, b, PTX: tl.constexpr):
+    """a b, rounded before anything is added to it: compilers fuse products with sums where it suits them."""
+    if PTX:
+        result = tl.inline_asm_elementwise(
+            "mul.rn.ftz.f32 $0, $1, $2;", "=f,f,f", [a, b], dtype=tl.float32, is_pure=True, pack=1
+        )
+    else:
+        result = a * b
     return result
 
 
@@ -113,23 +125,31 @@ def join_each(values, FIRST: tl.constexpr, COUNT: tl.constexpr, WIDTH: tl.conste
 
 
 @triton.jit
-def lane_sums(values, FIRST: tl.constexpr, COUNT: tl.constexpr):
-    """Sums over lanes of COUNT <= 8 blocks (WARP,), values[FIRST] and the following: lane l has number l modulo 1, 2, 4 or 8.
+def lane_sums(values, COUNT: tl.constexpr):
+    """The sums over lanes of 8 < COUNT <= 16 blocks (WARP,): lane l < COUNT has number l's.
 
-    Two lanes that differ in one bit share the work: each gives away the half of its numbers that the other keeps. This
-    halves the numbers at each step, where adding up every number on all lanes would not.
+    Two lanes that differ in one bit share the work: each gives away the half of its numbers that the other keeps. So there
+    are half as many numbers at each step, where adding up every number on all lanes would keep them all.
     """
-    WIDTH: tl.constexpr = 1 if COUNT == 1 else (2 if COUNT == 2 else (4 if COUNT <= 4 else 8))
     lane = tl.arange(0, WARP)
-    total = join_each(values, FIRST, COUNT, WIDTH)
-    if WIDTH >= 8:
-        total = _exchange(total, lane, WIDTH // 8, 8)
+    REST: tl.constexpr = 1 if COUNT == 9 else (2 if COUNT == 10 else (4 if COUNT <= 12 else 8))
+    first = _eight_lanes(join_each(values, 0, 8, 8), lane, 8)
+    second = _eight_lanes(join_each(values, 8, COUNT - 8, REST), lane, REST)
+    total = tl.reshape(_exchange(tl.join(first, second), lane, 8, 2), [WARP])
+    return total + tl.gather(total, lane ^ 16, 0)
+
+
+@triton.jit
+def _eight_lanes(numbers, lane, WIDTH: tl.constexpr):
+    """(WARP, WIDTH) to (WARP,): number l % WIDTH summed over the eight lanes about lane l."""
+    if WIDTH == 8:
+        numbers = _exchange(numbers, lane, 1, 8)
     if WIDTH >= 4:
-        total = _exchange(total, lane, WIDTH // 4, 4)
+        numbers = _exchange(numbers, lane, WIDTH // 4, 4)
     if WIDTH >= 2:
-        total = _exchange(total, lane, WIDTH // 2, 2)
-    total = tl.reshape(total, [WARP])
-    for bit in tl.static_range(0, 5):
+        numbers = _exchange(numbers, lane, WIDTH // 2, 2)
+    total = tl.reshape(numbers, [WARP])
+    for bit in tl.static_range(3):
         if WIDTH <= 1 << bit:
             total += tl.gather(total, lane ^ (1 << bit), 0)
     return total
