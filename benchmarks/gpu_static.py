@@ -39,12 +39,12 @@ MOST_STACK = 0  # bytes per thread; a register that goes to memory and back cost
 MOST_SPILLS = 0
 # Instructions of one visit of a Gaussian to the pixels of a warp (columns, rows), on NVIDIA: three colors, nine sums.
 PER_VISIT = {
-    "forward": {(16, 8): 80},
-    "backward": {(16, 8): 250, (16, 16): 365},
+    "blend._forward": {(16, 8): 80},
+    "blend_backward._backward": {(16, 8): 250, (16, 16): 365},
 }
 # what depth and the probe of absolute gradients may add: a color more, a sum more, two sums more
-MORE_FOR_DEPTH = {"forward": {(16, 8): 6}, "backward": {(16, 8): 30, (16, 16): 45}}
-MORE_FOR_ABSOLUTE = {"backward": {(16, 8): 60, (16, 16): 75}}
+MORE_FOR_DEPTH = {"blend._forward": {(16, 8): 6}, "blend_backward._backward": {(16, 8): 30, (16, 16): 45}}
+MORE_FOR_ABSOLUTE = {"blend_backward._backward": {(16, 8): 60, (16, 16): 75}}
 OLDER = {"sm_75": 1.05}
 
 
@@ -170,8 +170,8 @@ def _visits(launch: dict[str, Any], cost: Cost, target: str) -> tuple[float, flo
 
     There is one exponential per pixel and visit. On AMD any number is fine.
     """
-    kernel = launch["name"].strip("_")
-    if kernel not in PER_VISIT:
+    kernel = _name(launch)
+    if kernel not in PER_VISIT and not (kernel.startswith("blend") and cost.per_exp2):
         return 0, 0
     backend, _, lanes = TARGETS[target]
     size = (_constant(launch, "TILE"), _constant(launch, "ROWS"))
@@ -187,6 +187,10 @@ def _visits(launch: dict[str, Any], cost: Cost, target: str) -> tuple[float, flo
     return cost.per_exp2 * math.prod(size) / lanes, most * OLDER.get(target, 1) if backend == "cuda" else math.inf
 
 
+def _name(launch: dict[str, Any]) -> str:
+    return f"{launch['module'].rpartition('.')[2]}.{launch['name']}"
+
+
 def _constant(launch: dict[str, Any], name: str) -> Any:
     return launch["arguments"].get(name, {}).get("constant")
 
@@ -199,7 +203,7 @@ def judge(launch: dict[str, Any], target: str, result: Cost | str) -> Row:
         if "constant" in given and name != "PTX"
     ]
     options = [f"{name}={value}" for name, value in launch["options"].items()]
-    names = f"{launch['module'].rpartition('.')[2]}.{launch['name']}", ", ".join([*constants, *options])
+    names = _name(launch), ", ".join([*constants, *options])
     if isinstance(result, str):
         return Row(*names, target, None, error=result)
     return Row(*names, target, result, *_visits(launch, result, target))
@@ -247,7 +251,7 @@ def _line(row: Row) -> str:
     verdict = "BROKEN" if row.broken() else "ok"
     if row.cost is None:
         return f"| {row.target} | | | | | | | | {verdict} |"
-    visit = f"{row.per_visit:.0f}" if row.per_visit else ""
+    visit = f"{row.per_visit:.0f}" if row.per_visit > 0 else ""
     budget = f"{row.most_per_visit:.0f}" if 0 < row.most_per_visit < math.inf else ""
     c = row.cost
     cells = (row.target, c.registers, c.stack, c.spills, c.shared, c.instructions, visit, budget, verdict)

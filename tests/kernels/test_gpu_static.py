@@ -122,7 +122,7 @@ def test_kernels_that_hold_too_much_or_are_for_other_cards_are_noticed(tmp_path:
 def test_a_lower_budget_is_broken(launches: Path) -> None:
     lower = (
         "import sys; sys.path.insert(0, sys.argv.pop(1)); import gpu_static; "
-        "gpu_static.PER_VISIT['forward'][16, 8] = 10; sys.exit(gpu_static.main())"
+        "gpu_static.PER_VISIT['blend._forward'][16, 8] = 10; sys.exit(gpu_static.main())"
     )
     done = run("-c", lower, BENCHMARKS, "--launches", launches, "--targets", "sm_90", "--kernels", "blend._forward")
     assert done.returncode == 1, done.stdout + done.stderr
