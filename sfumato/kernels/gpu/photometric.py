@@ -3,10 +3,10 @@
 The mathematics is that of kernels/cpu/photometric.py: forward makes the loss and SSIM's three derivatives at every
 pixel, backward takes the window's mean over them again. Each program owns a strip of columns of one channel and
 marches down its rows. The window's sums along a row come from shifted loads, which the cache next to the core serves;
-the ten rows below that wait for it are partial sums in registers. So the pictures come from memory once per pass, and
-nothing is shared between the lanes.
+the ten rows whose windows are not complete yet are partial sums in registers. So what is read comes from memory once
+per pass, and lanes have nothing to tell each other.
 
-Nothing is added up by several programs: each writes its own share of the loss, and torch sums the shares, always in
+No two programs write to the same place: each writes its own share of the loss, and torch sums the shares, always in
 the same order. So the result has the same bits each time.
 """
 
@@ -29,12 +29,11 @@ PROGRAMS = 1024  # wanted, for as long as programs have enough rows
 STEPS = (1, 3, 4)  # numbers from one column to the next that kernels are compiled for
 
 REACH: tl.constexpr = tl.constexpr(5)  # pixels to either side
-W0: tl.constexpr = tl.constexpr(0.26601172486179436)  # exp(-k^2 / (2 * 1.5^2)) for k from 0 to 5, of sum 1 with k < 0
-W1: tl.constexpr = tl.constexpr(0.2130055377112537)
-W2: tl.constexpr = tl.constexpr(0.10936068950970002)
-W3: tl.constexpr = tl.constexpr(0.03600077212843083)
-W4: tl.constexpr = tl.constexpr(0.007598758135239185)
-W5: tl.constexpr = tl.constexpr(0.00102838008447911)
+# exp(-k^2 / (2 * 1.5^2)) for k from 0 to REACH; the sum with those of k < 0 is 1
+W: tl.constexpr = tl.constexpr(
+    (0.26601172486179436, 0.2130055377112537, 0.10936068950970002, 0.03600077212843083, 0.007598758135239185,
+     0.00102838008447911)
+)  # fmt: skip
 C1: tl.constexpr = tl.constexpr(0.01**2)
 C2: tl.constexpr = tl.constexpr(0.03**2)
 
@@ -109,47 +108,47 @@ def _stepped(planes: Tensor) -> Tensor:
 
 
 @triton.jit
-def _tap(row, column, width, K: tl.constexpr, STEP: tl.constexpr, BYTES: tl.constexpr, INSIDE: tl.constexpr):
-    """The numbers K columns to the right; 0 outside the picture, which INSIDE rules out."""
-    if INSIDE:
-        value = tl.load(row + (column * STEP + K * STEP))
-    else:
-        value = tl.load(row + (column * STEP + K * STEP), mask=(column + K >= 0) & (column + K < width), other=0)
-    if BYTES:
-        value = value.to(tl.float32) * (1 / 255)
-    return value
-
-
-@triton.jit
-def _pair(x, y, column, width, K: tl.constexpr, W: tl.constexpr, X_STEP: tl.constexpr, Y_STEP: tl.constexpr,
-          BYTES: tl.constexpr, INSIDE: tl.constexpr):  # fmt: skip
-    """What the two columns K to the left and to the right, whose weight is W, add to `_across_images`."""
-    a, b = _tap(x, column, width, -K, X_STEP, False, INSIDE), _tap(x, column, width, K, X_STEP, False, INSIDE)
-    c, d = _tap(y, column, width, -K, Y_STEP, BYTES, INSIDE), _tap(y, column, width, K, Y_STEP, BYTES, INSIDE)
-    return (a + b) * W, (c + d) * W, (a * a + b * b + c * c + d * d) * W, (a * c + b * d) * W
-
-
-@triton.jit
 def _across_images(x, y, column, width, X_STEP: tl.constexpr, Y_STEP: tl.constexpr, BYTES: tl.constexpr,
                    INSIDE: tl.constexpr):  # fmt: skip
-    """The window along a row over x, y, xx + yy and xy, and |x - y| in its middle."""
-    a = _tap(x, column, width, 0, X_STEP, False, INSIDE)
-    b = _tap(y, column, width, 0, Y_STEP, BYTES, INSIDE)
-    mx, my, squares, product = a * W0, b * W0, (a * a + b * b) * W0, a * b * W0
+    """The window along a row over x, y, xx + yy and xy, and |x - y| in its middle; zeros outside the picture."""
+    x_at, y_at, to_right = x + column * X_STEP, y + column * Y_STEP, width - column
+    a, c = tl.load(x_at), _fractions(tl.load(y_at), BYTES)
+    apart = tl.abs(a - c)
+    mx, my, squares, product = a * W[0], c * W[0], (a * a + c * c) * W[0], a * c * W[0]
     for k in tl.static_range(1, 6):
-        W: tl.constexpr = W1 if k == 1 else W2 if k == 2 else W3 if k == 3 else W4 if k == 4 else W5
-        dx, dy, dsquares, dproduct = _pair(x, y, column, width, k, W, X_STEP, Y_STEP, BYTES, INSIDE)
-        mx, my, squares, product = mx + dx, my + dy, squares + dsquares, product + dproduct
-    return mx, my, squares, product, tl.abs(a - b)
+        if INSIDE:
+            a, b = tl.load(x_at + -k * X_STEP), tl.load(x_at + k * X_STEP)
+            c, d = tl.load(y_at + -k * Y_STEP), tl.load(y_at + k * Y_STEP)
+        else:
+            left, right = column >= k, to_right > k
+            a, b = tl.load(x_at + -k * X_STEP, left, 0), tl.load(x_at + k * X_STEP, right, 0)
+            c, d = tl.load(y_at + -k * Y_STEP, left, 0), tl.load(y_at + k * Y_STEP, right, 0)
+        c, d = _fractions(c, BYTES), _fractions(d, BYTES)
+        mx += (a + b) * W[k]
+        my += (c + d) * W[k]
+        squares += (a * a + b * b + c * c + d * d) * W[k]
+        product += (a * c + b * d) * W[k]
+    return mx, my, squares, product, apart
+
+
+@triton.jit
+def _fractions(values, BYTES: tl.constexpr):
+    """Colors in [0, 1], from bytes or from floats that are such already."""
+    if BYTES:
+        values = values.to(tl.float32) * (1 / 255)
+    return values
 
 
 @triton.jit
 def _across(row, column, width, INSIDE: tl.constexpr):
-    """The window along a row over one map."""
-    mean = _tap(row, column, width, 0, 1, False, INSIDE) * W0
+    """The window along a row over one map; zeros outside the picture."""
+    at, to_right = row + column, width - column
+    mean = tl.load(at) * W[0]
     for k in tl.static_range(1, 6):
-        W: tl.constexpr = W1 if k == 1 else W2 if k == 2 else W3 if k == 3 else W4 if k == 4 else W5
-        mean += (_tap(row, column, width, -k, 1, False, INSIDE) + _tap(row, column, width, k, 1, False, INSIDE)) * W
+        if INSIDE:
+            mean += (tl.load(at + -k) + tl.load(at + k)) * W[k]
+        else:
+            mean += (tl.load(at + -k, column >= k, 0) + tl.load(at + k, to_right > k, 0)) * W[k]
     return mean
 
 
@@ -163,27 +162,31 @@ def _waiting(COLUMNS: tl.constexpr):
 @triton.jit
 def _down(waiting, row):
     """Add a row of the window's sums to the rows that wait for it, five above to five below: the first, the others."""
-    return waiting[0] + row * W5, (
-        waiting[1] + row * W4,
-        waiting[2] + row * W3,
-        waiting[3] + row * W2,
-        waiting[4] + row * W1,
-        waiting[5] + row * W0,
-        waiting[6] + row * W1,
-        waiting[7] + row * W2,
-        waiting[8] + row * W3,
-        waiting[9] + row * W4,
-        row * W5,
+    return waiting[0] + row * W[5], (
+        waiting[1] + row * W[4],
+        waiting[2] + row * W[3],
+        waiting[3] + row * W[2],
+        waiting[4] + row * W[1],
+        waiting[5] + row * W[0],
+        waiting[6] + row * W[1],
+        waiting[7] + row * W[2],
+        waiting[8] + row * W[3],
+        waiting[9] + row * W[4],
+        row * W[5],
     )
 
 
 @triton.jit
 def _strip(height, width, rows, COLUMNS: tl.constexpr):
-    """This program's columns, whether all windows around them lie inside the picture, its first row and its last + 1."""
+    """This program's columns, whether all windows around them lie inside the picture, its first row and its last + 1.
+
+    Lanes beyond the picture repeat its last column, and write what the lane there writes.
+    """
     first = tl.program_id(0) * COLUMNS
     inside = (first >= REACH) & (first + COLUMNS + REACH <= width)
     top = tl.program_id(2) * rows
-    return first + tl.arange(0, COLUMNS), inside, top, tl.minimum(height, top + rows)
+    column = tl.minimum(first + tl.arange(0, COLUMNS), width - 1)
+    return column, inside, top, tl.minimum(height, top + rows)
 
 
 COUNTS = ["x_channel", "x_row", "y_channel", "y_row", "height", "width", "rows", "channels"]
@@ -194,17 +197,18 @@ def _loss_and_maps(
     x, x_channel, x_row, y, y_channel, y_row, maps, shares, height, width, rows, channels, l1_scale, ssim_scale,
     X_STEP: tl.constexpr, Y_STEP: tl.constexpr, BYTES: tl.constexpr, MAPS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """This program's share of the loss; with MAPS, the loss's derivatives to m(x), m(x^2) and m(xy), three planes sets."""
+    """This program's share of the loss; with MAPS, the loss's derivatives to m(x), m(x^2) and m(xy) at each pixel."""
     column, inside, top, bottom = _strip(height, width, rows, COLUMNS)
     channel = tl.program_id(1).to(tl.int64)
     x += channel * x_channel
     y += channel * y_channel
-    set_size = height.to(tl.int64) * width * channels
+    map_size = height.to(tl.int64) * width * channels
     maps += channel * height * width
 
     distance, dissimilarity = tl.zeros((COLUMNS,), tl.float32), tl.zeros((COLUMNS,), tl.float32)
     xs, ys, squares, products = _waiting(COLUMNS), _waiting(COLUMNS), _waiting(COLUMNS), _waiting(COLUMNS)
-    for line in range(tl.maximum(0, top - REACH), bottom + REACH):
+    line = tl.maximum(0, top - REACH)
+    while line < bottom + REACH:  # no range: Triton 3.6 cannot interpret one whose ends are arguments
         zero = tl.zeros((COLUMNS,), tl.float32)
         a, b, c, d, apart = zero, zero, zero, zero, zero
         if line < height:
@@ -224,17 +228,19 @@ def _loss_and_maps(
             n1, n2 = 2 * both + C1, 2 * (product - both) + C2
             inverse = 1 / (d1 * d2)
             ssim = n1 * n2 * inverse
-            dissimilarity += tl.where(column < width, 1 - ssim, 0.0)
+            dissimilarity += 1 - ssim
             if MAPS:
                 scale = -ssim_scale
                 by_d1, by_d2 = ssim * d2 * inverse, ssim * d1 * inverse  # ssim / d1, ssim / d2
                 to_mean = (my * (n2 - n1) * inverse + mx * (by_d2 - by_d1)) * (2 * scale)
                 at = maps + width.to(tl.int64) * (line - REACH)
-                tl.store(at + column, to_mean, mask=column < width)
-                tl.store(at + set_size + column, -scale * by_d2, mask=column < width)
-                tl.store(at + 2 * set_size + column, n1 * inverse * (2 * scale), mask=column < width)
+                tl.store(at + column, to_mean)
+                tl.store(at + map_size + column, -scale * by_d2)
+                tl.store(at + 2 * map_size + column, n1 * inverse * (2 * scale))
+        line += 1
     share = (tl.program_id(2) * tl.num_programs(1) + tl.program_id(1)) * tl.num_programs(0) + tl.program_id(0)
-    tl.store(shares + share, tl.sum(distance * l1_scale + dissimilarity * ssim_scale, 0))
+    once = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS) < width
+    tl.store(shares + share, tl.sum(tl.where(once, distance * l1_scale + dissimilarity * ssim_scale, 0.0), 0))
 
 
 @triton.jit(do_not_specialize=COUNTS)
@@ -247,32 +253,34 @@ def _gradient(
     channel = tl.program_id(1).to(tl.int64)
     x += channel * x_channel
     y += channel * y_channel
-    set_size = height.to(tl.int64) * width * channels
+    map_size = height.to(tl.int64) * width * channels
     maps += channel * height * width
     gradient += channel * height * width
     scale = tl.load(incoming)
 
     means, squares, products = _waiting(COLUMNS), _waiting(COLUMNS), _waiting(COLUMNS)
-    for line in range(tl.maximum(0, top - REACH), bottom + REACH):
+    line = tl.maximum(0, top - REACH)
+    while line < bottom + REACH:
         zero = tl.zeros((COLUMNS,), tl.float32)
         a, b, c = zero, zero, zero
         if line < height:
             at = maps + width.to(tl.int64) * line
             if inside:
                 a = _across(at, column, width, True)
-                b = _across(at + set_size, column, width, True)
-                c = _across(at + 2 * set_size, column, width, True)
+                b = _across(at + map_size, column, width, True)
+                c = _across(at + 2 * map_size, column, width, True)
             else:
                 a = _across(at, column, width, False)
-                b = _across(at + set_size, column, width, False)
-                c = _across(at + 2 * set_size, column, width, False)
+                b = _across(at + map_size, column, width, False)
+                c = _across(at + 2 * map_size, column, width, False)
         mean, means = _down(means, a)
         square, squares = _down(squares, b)
         product, products = _down(products, c)
         if line >= top + REACH:
             done = line - REACH
-            here = _tap(x + x_row.to(tl.int64) * done, column, width, 0, X_STEP, False, False)
-            wanted = _tap(y + y_row.to(tl.int64) * done, column, width, 0, Y_STEP, BYTES, False)
+            here = tl.load(x + x_row.to(tl.int64) * done + column * X_STEP)
+            wanted = _fractions(tl.load(y + y_row.to(tl.int64) * done + column * Y_STEP), BYTES)
             sign = tl.where(here > wanted, l1_scale, tl.where(here < wanted, -l1_scale, 0.0))
             value = scale * (sign + mean + 2 * here * square + wanted * product)
-            tl.store(gradient + width.to(tl.int64) * done + column, value, mask=column < width)
+            tl.store(gradient + width.to(tl.int64) * done + column, value)
+        line += 1
