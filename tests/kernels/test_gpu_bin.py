@@ -192,7 +192,7 @@ def test_touching_the_picture_by_a_hair(device: torch.device) -> None:
     )
     assert by_tile(gpu.bin(outside, 32, 32, PLAIN)) == [[], [], [], []]
     # between two tiles' pixel centers, 15.5 and 16.5, there is nothing to touch
-    between = upright(device, (16, 8, 0.4, 2), (16, 8, 0.55, 2))
+    between = upright(device, (16, 8, 0.4, 2), (16, 8, 0.5 + SLACK / 2, 2))
     assert by_tile(gpu.bin(between, 32, 16, PLAIN)) == [[1], [1]]
 
 

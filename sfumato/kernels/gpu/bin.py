@@ -217,7 +217,7 @@ def _span(ellipse, band, tiles_x):
     left = tl.fma(lean, y_left, u) - tl.sqrt(tl.maximum(tl.fma(bend * y_left, y_left, room), 0.0))
     right, left = tl.where(right < limit, right, limit), tl.where(left > 0, left, 0.0)
     # pixel centers lie half a pixel inside the tiles' borders
-    touches = (low <= high) & (right >= 0.5 - SLACK) & (left <= limit - (0.5 - SLACK))
+    touches = (low <= high) & (right >= 0.5 - SLACK)
     start = (tl.minimum(left + (0.5 - SLACK), limit) / SIDE).to(tl.int32)
     end = tl.minimum((tl.maximum(right - (0.5 - SLACK), 0.0) / SIDE).to(tl.int32) + 1, tiles_x)
-    return start, tl.where(touches, tl.maximum(end, start), start)
+    return start, tl.where(touches, tl.maximum(end, start), start)  # start is tiles_x beyond the last pixel centers
