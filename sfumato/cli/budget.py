@@ -112,9 +112,12 @@ class Budget:
 
     @property
     def on_device(self) -> int | None:
-        """Bytes of photos prepared for training to keep on the GPU; None: all."""
+        """Bytes of photos prepared for training to keep on the GPU; None before photos were looked at."""
         demand = self.fitted.demand if self.fitted else self._demand
-        return demand.on_device if demand else None
+        if demand is None:
+            return None
+        every = sum(size.bytes for size in demand.train)  # they fit beside the rest
+        return every if demand.on_device is None else demand.on_device
 
     @property
     def most(self) -> int | None:

@@ -353,7 +353,8 @@ def _train(
             request.check()
 
         try:
-            gaussians = train(scene, config, backend, on_step, start, budget.keep if budget else None)
+            keep, on_device = (budget.keep, budget.on_device) if budget else (None, None)
+            gaussians = train(scene, config, backend, on_step, start, keep, on_device)
         except Stopped:  # anything else is in a hurry
             if last is None:
                 raise

@@ -21,7 +21,7 @@ __all__ = ["Train", "main"]
 # flags that say what the numbers of a run are: a run that is gone on with keeps its own
 _FIXED = (
     *("downscale", "holdout", "masks", "invert_masks", "frames"),
-    *("steps", "seconds", "quality", "strategy", "max_gaussians", "seed", "init"),
+    *("steps", "seconds", "quality", "strategy", "max_gaussians", "seed", "deterministic", "init"),
 )
 
 # flags that say how this process works, not what a run is
@@ -75,7 +75,9 @@ class Train:
     tensorboard: Annotated[Path | None, arg(metavar="DIR")] = None
     """Also log to TensorBoard's files in DIR."""
     seed: Annotated[int, arg(metavar="S")] = 0
-    """Same seed, same machine: same result, bit for bit."""
+    """Same seed, same machine: same result; bit for bit on the CPU, and with --deterministic on a GPU."""
+    deterministic: bool = False
+    """On a GPU, too, the same bits each time (--seed); slower, and it takes more of the GPU's memory."""
     backend: Backend = "auto"
     """What computes; auto: the GPU where there is one that can."""
     force: bool = False
@@ -124,7 +126,7 @@ def _run(flags: Train, onlooker: "Onlooker") -> int:
         flags = _as_before(flags, earlier)
     backend, _ = choose(flags.backend)
     config = TrainConfig.make(flags.strategy, flags.quality, flags.steps, flags.max_gaussians, flags.seed)
-    config = earlier.config if earlier else config
+    config = earlier.config if earlier else replace(config, deterministic=flags.deterministic)
     refined = None
     if flags.init and not (earlier and earlier.checkpoint):  # a checkpoint holds all that came of it
         refined = read_splat(flags.init)  # before the photos: it is sooner said what is wrong

@@ -95,6 +95,7 @@ class Demand:
     taken: int = 0  # bytes that the process holds before, without the photos
     watched: bool = False  # in the browser
     on_device: int | None = None  # bytes of photos prepared for training that stay on the GPU; None: all
+    half_shN: bool = False  # the GPU holds a copy of them in half precision
     deterministic: bool = False  # gradients are added in a fixed order
 
     @property
@@ -166,7 +167,8 @@ def demand_of(
         choose(backend)[0],
         downscale,
         taken=taken_memory(),
-        deterministic=bool(getattr(config, "deterministic", False)),
+        half_shN=config.half_shN,
+        deterministic=config.deterministic,
     )
 
 
@@ -219,7 +221,10 @@ def _on_gpu(demand: Demand, pairs: int) -> dict[str, int]:
     """The parts in the GPU's memory."""
     costs = ON_GPU[demand.backend]
     working = _working(demand, costs, _room(pairs))
-    parts = {"kernels": costs.base, "photos": _photos_sent(demand), **working}
+    parts = {"kernels": costs.base, "photos": _photos_there(demand) + _photos_passing(demand), **working}
+    parts["Gaussians"] += (
+        demand.gaussians * (2 * 3 * (harmonics.bases_of_degree(demand.sh_degree) - 1)) * demand.half_shN
+    )
     return {**parts, "allocator": round(LEFTOVER_GPU * _moving(parts))}
 
 
@@ -284,22 +289,29 @@ def _photos(demand: Demand) -> int:
     """Bytes of photos in the scene, prepared for training, and under way.
 
     Those in the scene are learned from as they are, but at half size there is a copy of them. Of those that are decoded
-    again, `keep` bounds all that is held, but not what is under way.
+    again, `keep` bounds all that is held, but not what is under way. What a GPU keeps is not held here, too.
     """
-    learned = sum(size.bytes for size in demand.train)
+    learned, there = sum(size.bytes for size in demand.train), _photos_there(demand)
     if demand.in_views:
-        tested = sum(size.bytes for size in demand.test)
-        return learned + tested + learned // 4
-    under = under_way(demand.train, demand.keep)
-    needed = learned + under
-    return needed if demand.keep is None else min(needed, max(demand.keep, under))
+        tested, halves = sum(size.bytes for size in demand.test), max(0, learned // 4 - there)
+        return learned + tested + halves + _photos_passing(demand)
+    passing = _photos_passing(demand)
+    under = under_way(demand.train, demand.keep, demand.on_gpu) - passing
+    needed = learned - there + under
+    return passing + (needed if demand.keep is None else min(needed, max(demand.keep, under)))
 
 
-def _photos_sent(demand: Demand) -> int:
-    """Bytes of photos on the GPU: those that stay there, and those that come and go."""
+def _photos_there(demand: Demand) -> int:
+    """Bytes of photos that stay on the GPU."""
     learned = sum(size.bytes for size in demand.train)
-    passing = SENT * max((size.bytes for size in demand.train), default=0)
-    return passing + (learned if demand.on_device is None else min(learned, demand.on_device))
+    if not demand.on_gpu:
+        return 0
+    return learned if demand.on_device is None else min(learned, demand.on_device)
+
+
+def _photos_passing(demand: Demand) -> int:
+    """Bytes of photos on the GPU that come and go, and of their copies in memory on the way to it."""
+    return SENT * max((size.bytes for size in demand.train), default=0) if demand.on_gpu else 0
 
 
 def _pairs(gaussians: int, pixels: int) -> int:
