@@ -1,15 +1,19 @@
 """A scene small enough to train on with the reference backend in seconds."""
 
 import math
+from collections.abc import Iterator
 
+import pretend_backend
 import pytest
 import torch
+from pretend import PretendGPU, pretended
 
 from sfumato.core.camera import Camera
 from sfumato.core.gaussians import Gaussians
 from sfumato.core.image import to_uint8
 from sfumato.core.scene import Points, Scene, View
 from sfumato.kernels import reference
+from sfumato.kernels.backends import load
 from sfumato.kernels.stages import RenderSettings
 
 
@@ -18,6 +22,18 @@ def picture(gaussians: Gaussians, camera: Camera) -> torch.Tensor:
     splats = reference.project(gaussians, camera, settings)
     tiles = reference.bin(splats, camera.width, camera.height, settings)
     return reference.blend(splats, tiles, torch.zeros(3), settings)[0]
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[PretendGPU]:
+    """A pretended GPU, on which training's backend "gpu" is the CPU's kernels."""
+    monkeypatch.setattr(
+        "sfumato.train.trainer.choose", lambda name: (name, gpu.device if name == "gpu" else torch.device("cpu"))
+    )
+    monkeypatch.setattr("sfumato.train.trainer.load", lambda name: pretend_backend if name == "gpu" else load(name))
+    pretend_backend.calls.clear()
+    with pretended() as gpu:
+        yield gpu
 
 
 @pytest.fixture(scope="session")
