@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import sfumato
-from sfumato.core.errors import SfumatoError, SfumatoWarning
+from sfumato.core.errors import SfumatoError, SfumatoWarning, lacks_gpu_memory, lacks_memory
 
 __all__ = ["VERBS", "main"]
 
@@ -38,7 +38,6 @@ OUTSIDE = (
     "EPERM",
     "EROFS",
 )
-NO_MEMORY = ("can't allocate memory", "not enough memory")  # how torch's allocator says it, on Linux and on Windows
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -120,7 +119,12 @@ def _outside(error: Exception) -> str | None:
     if isinstance(error, OSError) and errno.errorcode.get(error.errno or 0) in OUTSIDE:
         place = f"{error.filename}: " if error.filename else ""
         return f"{place}{error.strerror}"
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(s in str(error) for s in NO_MEMORY)):
+    if lacks_gpu_memory(error):
+        return (
+            "there is not enough memory on the GPU; close other programs that use it, or try a smaller --gpu-memory,"
+            " --downscale 2, a smaller --max-gaussians or --backend cpu"
+        )
+    if lacks_memory(error):
         return "there is not enough memory; try --downscale 2, fewer photos or a smaller --max-gaussians"
     return None
 

@@ -2,7 +2,20 @@
 
 import unicodedata
 
-__all__ = ["BackendError", "InputError", "SfumatoError", "SfumatoWarning", "ShapeError", "TileListError"]
+__all__ = [
+    "BackendError",
+    "InputError",
+    "SfumatoError",
+    "SfumatoWarning",
+    "ShapeError",
+    "TileListError",
+    "lacks_gpu_memory",
+    "lacks_memory",
+]
+
+# how torch's allocator says it, on Linux and on Windows
+_NO_MEMORY = ("can't allocate memory", "not enough memory")
+_NO_GPU_MEMORY = "out of memory"  # as torch, Triton, CUDA and HIP say it alike
 
 
 class SfumatoError(Exception):
@@ -41,6 +54,17 @@ class TileListError(SfumatoError, RuntimeError):
 
 class SfumatoWarning(UserWarning):
     """Something is not as expected, but the work goes on; the message says what was done about it."""
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """True for the error of whoever asks the system for more memory than there is."""
+    words = str(error)
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(s in words for s in _NO_MEMORY))
+
+
+def lacks_gpu_memory(error: BaseException) -> bool:
+    """The same of a GPU's memory, whose libraries have a class for it each, or none."""
+    return isinstance(error, RuntimeError) and _NO_GPU_MEMORY in str(error).lower()
 
 
 def _is_plain(letter: str) -> bool:

@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
-from sfumato.core.errors import SfumatoError
+from sfumato.core.errors import SfumatoError, lacks_gpu_memory, lacks_memory
 from sfumato.core.gaussians import Gaussians
 from sfumato.core.limits import taken_memory
 from sfumato.core.scene import Scene
@@ -277,7 +277,9 @@ class Live:
             self._asked.notify_all()
 
     def _failed(self, what: str, error: Exception) -> None:
-        words = "there is not enough memory" if isinstance(error, MemoryError) else str(error) or type(error).__name__
+        words = str(error) or type(error).__name__
+        if lacks_gpu_memory(error) or lacks_memory(error):
+            words = "there is not enough memory" + (" on the GPU" if lacks_gpu_memory(error) else "")
         self._notes[what] = f"The page goes without {what}: {words}"
         self.channel.tell("note", sentences=list(self._notes.values()))
 

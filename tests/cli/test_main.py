@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 
 import sfumato
 from sfumato.cli import main as command
@@ -147,6 +148,17 @@ def verb(action: Exception | int | type[BaseException]) -> ModuleType:
             2,
             "sfumato: there is not enough memory",
         ),
+        (
+            RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity of"),
+            2,
+            "sfumato: there is not enough memory on the GPU; close other programs that use it, or try",
+        ),
+        (
+            torch.OutOfMemoryError("HIP out of memory. Tried to allocate 20.00 GiB"),
+            2,
+            "sfumato: there is not enough memory on the GPU",
+        ),
+        (RuntimeError("Triton Error [CUDA]: out of memory"), 2, "sfumato: there is not enough memory on the GPU"),
         (FileNotFoundError(errno.ENOENT, "No such file", "x"), 1, "this is a bug in sfumato"),
         (ZeroDivisionError("by zero"), 1, "this is a bug in sfumato"),
         (RuntimeError("something"), 1, "RuntimeError: something"),

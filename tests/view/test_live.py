@@ -544,7 +544,7 @@ def test_no_room_for_a_copy_ends_no_training(served: Served, monkeypatch: pytest
         ask(client, "ready")
         served.until(crowd(10, 0), lambda: served.live._notes)
         assert hear(client, "note")["sentences"] == [
-            "The page goes without a snapshot for the browser: can't allocate memory"
+            "The page goes without a snapshot for the browser: there is not enough memory"
         ]
 
 
