@@ -4,11 +4,12 @@ import gc
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
 import torch
+from pretend import PretendGPU, pretended
 
 from sfumato.core.camera import Camera
 from sfumato.core.errors import InputError
@@ -234,3 +235,99 @@ def test_threads_end_after_an_exception(views: list[View]) -> None:
     with pytest.raises(ValueError, match=r"divisor must be one of \[1\]; got 3"), photos:
         photos.take(3)
     assert not threads()
+
+
+@pytest.fixture
+def gpu() -> Iterator[PretendGPU]:
+    with pretended() as gpu:
+        yield gpu
+
+
+def back(lesson: Lesson) -> Lesson:
+    """The same on the CPU."""
+    photo, shown, empty = (None if t is None else t.to("cpu") for t in (lesson.photo, lesson.shown, lesson.empty))
+    assert photo is not None
+    return replace(lesson, photo=photo, shown=shown, empty=empty)
+
+
+@pytest.mark.parametrize("keep", [None, 0, OTHERS + 3 * BYTES])
+@pytest.mark.parametrize("on_device", [None, 0, 3 * BYTES])
+def test_the_same_bits_on_a_gpu_however_much_is_there(
+    gpu: PretendGPU, views: list[View], keep: int | None, on_device: int | None
+) -> None:
+    """And whether photos are sent ahead or not, nothing waits."""
+    wanted = drain(Photos(views, (4, 2, 1), seed=5), SCHEDULE)
+    with Photos(lazy(views), (4, 2, 1), 5, keep, device=gpu.device, on_device=on_device) as photos:
+        for turn, (divisor, expected) in enumerate(zip(SCHEDULE, wanted, strict=True)):
+            time.sleep(0.002 * (turn % 3))  # now and then all that is ahead has arrived
+            with gpu.no_waiting():
+                lesson = photos.take(divisor)
+            assert lesson.photo.device == gpu.device
+            assert not lesson.camera.K.is_cuda
+            assert lesson.photo.permute(2, 0, 1).is_contiguous()
+            assert same(back(lesson), expected)
+            assert lesson.key == expected.key
+
+
+def test_photos_that_are_on_the_gpu_are_neither_decoded_nor_held_nor_sent_again(
+    gpu: PretendGPU, views: list[View]
+) -> None:
+    plain = [replace(view, photo=view.image) for view in views]
+    count: Counter[str] = Counter()
+    with Photos(lazy(plain, count), (1,), 1, device=gpu.device) as photos:
+        for _ in range(21):  # at first some are decoded for their second turn before they are there
+            photos.take(1)
+        pinned = len(gpu.pinned)
+        decoded = count.total()
+        for _ in range(35):
+            photos.take(1)
+        assert photos._there.bytes == 7 * BYTES
+        assert photos._held.bytes == 0
+    assert count.total() - decoded == 0
+    assert len(gpu.pinned) == pinned
+
+
+def test_what_the_gpu_has_no_room_for_is_held_in_memory(gpu: PretendGPU, views: list[View]) -> None:
+    plain = [replace(view, photo=view.image) for view in views]
+    count: Counter[str] = Counter()
+    with Photos(lazy(plain, count), (1,), 1, device=gpu.device, on_device=3 * BYTES) as photos:
+        for _ in range(42):
+            photos.take(1)
+        assert photos._there.bytes == 3 * BYTES
+        assert photos._held.bytes == 4 * BYTES
+    assert count.total() <= 7 + 2 * 8  # some were ahead when nobody knew yet where there would be room
+
+
+def test_photos_are_sent_before_they_are_asked_for(gpu: PretendGPU, views: list[View]) -> None:
+    with Photos(views, (1,), 1, device=gpu.device, on_device=0) as photos:
+        photos.take(1)
+        time.sleep(0.2)
+        photos.take(1)
+        time.sleep(0.2)
+        photos.take(1)
+        parcels = [turn.parcel for turn in photos._ahead]
+        assert [parcel is not None for parcel in parcels[:3]] == [True, True, False]
+        assert parcels[0] is not None
+        assert parcels[0]._copies is not None  # on the GPU already
+
+
+def test_a_broken_photo_is_told_when_its_turn_comes(gpu: PretendGPU, views: list[View]) -> None:
+    def fail() -> Picture:
+        raise InputError("b.png cannot be read")
+
+    broken = [*views[:3], replace(views[0], name="b.png", photo=fail)]
+    order = torch.randperm(4, generator=torch.Generator().manual_seed(0)).tolist()
+    with Photos(broken, (1,), 0, device=gpu.device) as photos:
+        for _ in range(order.index(3)):
+            photos.take(1)
+            time.sleep(0.02)
+        with pytest.raises(InputError, match=r"b\.png"):
+            photos.take(1)
+
+
+def test_threads_end_on_a_gpu_too(gpu: PretendGPU, views: list[View]) -> None:
+    with Photos(views, (1,), seed=0, device=gpu.device, on_device=0) as photos:
+        for _ in range(5):
+            photos.take(1)
+    names = [thread.name for thread in threading.enumerate()]
+    assert not [name for name in names if name.startswith(("photos", "transfer"))]
