@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from pretend import pretended, unwrapped, wrapped
 from torch import Tensor
 
 from sfumato.core.errors import BackendError, TileListError
@@ -249,7 +250,24 @@ def test_other_types_are_refused(device: torch.device) -> None:
         gpu.bin(splats, 16, 16, PLAIN)
 
 
-class OnGPU(torch.Tensor):
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_with_room_nothing_waits(device: torch.device, deterministic: bool, seed: int) -> None:
+    splats, width, height = scene("odd picture", torch.device("cpu"))
+    settings = RenderSettings(room=200, deterministic=deterministic)
+    with pretended() as machine:
+        there = Splats(**wrapped(vars(splats)))
+        with machine.no_waiting():
+            lists = gpu.bin(there, width, height, settings)
+        assert machine.launches == ["_count", "_emit"]
+        count, missing = lists.count, lists.missing
+    wanted = gpu.bin(splats, width, height, settings)
+    assert (count, missing) == (wanted.count, wanted.missing)
+    for name in ("offsets", "splats", "starts", "pairs"):
+        mine, theirs = getattr(lists, name), getattr(wanted, name)
+        assert mine is theirs is None or torch.equal(unwrapped(mine), theirs)
+
+
+class There(torch.Tensor):
     """A tensor that says it is on a GPU."""
 
     device = torch.device("cuda", 0)
@@ -268,7 +286,7 @@ def test_a_late_number_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(torch, "empty", pinned)
     monkeypatch.setattr(torch.cuda, "Event", lambda: event)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: f"marked in the stream of {device}")
-    number = late.Late(torch.tensor(7).as_subclass(OnGPU))
+    number = late.Late(torch.tensor(7).as_subclass(There))
     assert done == ["marked in the stream of cuda:0"]
     assert number() == 7
     assert done[1:] == ["waited"]
