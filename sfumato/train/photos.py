@@ -117,7 +117,11 @@ class Photos:
         self._look_ahead(1)
         turn = self._ahead.pop(0)
         self._position += 1
-        prepared = self._there.get(turn.index) or self._arrived(turn)
+        prepared = self._there.get(turn.index)
+        if prepared is None:
+            prepared = self._arrived(turn)
+        elif turn.coming is not None:  # begun when it was not there yet
+            turn.coming.cancel()
         self._look_ahead(self._crew[1])
         self._send_ahead()
         return prepared.lesson((turn.index, divisor))

@@ -277,6 +277,7 @@ def test_photos_that_are_on_the_gpu_are_neither_decoded_nor_held_nor_sent_again(
     with Photos(lazy(plain, count), (1,), 1, device=gpu.device) as photos:
         for _ in range(21):  # at first some are decoded for their second turn before they are there
             photos.take(1)
+        time.sleep(0.1)
         pinned = len(gpu.pinned)
         decoded = count.total()
         for _ in range(35):
