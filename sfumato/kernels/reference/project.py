@@ -40,7 +40,7 @@ def project(gaussians: Gaussians, camera: Camera, settings: RenderSettings) -> S
 def _project_rows(gaussians: Gaussians, camera: Camera, settings: RenderSettings) -> tuple[Tensor, ...]:
     """radii, means2d, conics, depths, colors (not clamped), opacities of every row, seen or not."""
     rotation, translation = camera.viewmat[:3, :3], camera.viewmat[:3, 3]
-    focal, center = camera.K[[0, 1], [0, 1]], camera.K[:2, 2]
+    focal, center = camera.K.diagonal()[:2], camera.K[:2, 2]
     size = camera.K.new_tensor([camera.width, camera.height])
 
     x_camera = gaussians.means @ rotation.T + translation

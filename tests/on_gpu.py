@@ -1,0 +1,27 @@
+"""A machine whose GPU is pretended, for everything around training: its backend "gpu" is the CPU's kernels."""
+
+import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pretend_backend
+import pytest
+from pretend import PretendGPU, pretended
+
+from sfumato.kernels import backends
+
+__all__ = ["machine_with_gpu"]
+
+
+@contextmanager
+def machine_with_gpu() -> Iterator[PretendGPU]:
+    """Inside, `choose` takes the GPU, and what it computes is right."""
+    pytest.importorskip("triton", reason="GPU BACKEND NOT TESTED: triton is not installed here")
+    for module in ("ready", "launch"):
+        importlib.import_module(f"sfumato.kernels.gpu.{module}")
+    with pretended() as gpu, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backends, "NAMES", tuple(dict.fromkeys((*backends.NAMES, "gpu"))))
+        patch.setitem(sys.modules, "sfumato.kernels.gpu", pretend_backend)
+        pretend_backend.calls.clear()
+        yield gpu
