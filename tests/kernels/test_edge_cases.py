@@ -7,20 +7,25 @@ import pytest
 import torch
 from torch import Tensor
 
+from sfumato.core.camera import Camera
 from sfumato.core.errors import BackendError
 from sfumato.core.gaussians import Gaussians
 from sfumato.kernels.backends import load
 from sfumato.kernels.stages import AdamStep, RenderSettings
 
-from scenes import RATES, askew, crowd, dot, draw, step_once, straight, trainable
+from scenes import RATES, askew, crowd, dot, draw, few, step_once, straight, trainable
+
+
+def camera_for(backend: str) -> Camera:
+    return askew(few(backend, 40, 16), few(backend, 30, 12))
 
 
 def gradients(backend: str, gaussians: Gaussians) -> tuple[Tensor, Gaussians, int]:
     """The picture, the gradients of a loss on it, how many rows were left out."""
     leaves = trainable(gaussians)
-    image, alpha, depth, splats = draw(backend, leaves, askew(40, 30))
+    image, alpha, depth, splats = draw(backend, leaves, camera_for(backend))
     assert depth is not None
-    weight = torch.linspace(-1, 1, 30)[:, None].to(image)
+    weight = torch.linspace(-1, 1, len(image))[:, None].to(image)
     ((image * weight[..., None]).sum() + (alpha * weight).sum() + 0.1 * (depth * weight).sum()).backward()
     grads = [torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in leaves]
     return image.detach(), Gaussians(*grads), int(splats.nonfinite)
@@ -79,11 +84,12 @@ BAD = {
 @pytest.mark.parametrize("name", Gaussians.names())
 def test_bad_numbers_are_culled_and_counted(backend: str, name: str, bad: str, seed: int) -> None:
     """A row with one number that is none changes nothing for the others, in the picture or in the gradients."""
-    gaussians = crowd(60, 3)
-    good = torch.ones(60, dtype=torch.bool)
-    good[[0, 17, 59]] = False
+    N, rows = few(backend, 60, 12), [0, few(backend, 17, 5), few(backend, 59, 11)]
+    gaussians = crowd(N, few(backend, 3, 1))
+    good = torch.ones(N, dtype=torch.bool)
+    good[rows] = False
     broken = gaussians.map(torch.Tensor.clone)
-    for row in (0, 17, 59):
+    for row in rows:
         field = getattr(broken, name)[row].view(-1)
         field[row % field.numel()] = BAD[bad]
     # rows that no camera sees may or may not be looked at closely: put the three where they would be seen
@@ -112,27 +118,27 @@ def test_turns_of_length_zero_are_culled_and_counted(backend: str, seed: int) ->
      ("logit_opacities", -3e38), ("quats", 1e-30), ("quats", 3e38), ("sh0", 3e38), ("shN", -3e38)],
 )  # fmt: skip
 def test_finite_numbers_that_overflow_do_not_spread(backend: str, name: str, value: float, seed: int) -> None:
-    gaussians = crowd(30, 2)
+    N = few(backend, 30, 10)
+    gaussians = crowd(N, few(backend, 2, 1))
     broken = gaussians.map(torch.Tensor.clone)
     broken.means[5] = torch.tensor([0.0, 0, 3])
     getattr(broken, name)[5] = value
     image, grads, _ = gradients(backend, broken)
     assert torch.isfinite(image).all()
-    others = torch.arange(30) != 5
+    others = torch.arange(N) != 5
     for part in grads:
         assert torch.isfinite(part[others]).all()
 
 
 def test_bad_numbers_do_not_reach_other_rows_by_adam(backend: str, seed: int) -> None:
-    gaussians = crowd(30, 1)
+    N, camera = few(backend, 30, 12), camera_for(backend)
+    gaussians = crowd(N, 1)
     gaussians.means[7, 1] = math.nan
     gaussians.shN[8, 2, 0] = math.inf
-    target = torch.rand(30, 40, 3)
-    after, moments, loss = step_once(
-        backend, gaussians, askew(40, 30), target, RenderSettings(), AdamStep(RATES, count=1)
-    )
+    target = torch.rand(camera.height, camera.width, 3)
+    after, moments, loss = step_once(backend, gaussians, camera, target, RenderSettings(), AdamStep(RATES, count=1))
     assert math.isfinite(loss.item())
-    good = (torch.arange(30) != 7) & (torch.arange(30) != 8)
+    good = (torch.arange(N) != 7) & (torch.arange(N) != 8)
     for part in (after, moments.mean, moments.square):
         assert part[good].finite.all()
 
@@ -140,7 +146,7 @@ def test_bad_numbers_do_not_reach_other_rows_by_adam(backend: str, seed: int) ->
 @pytest.mark.parametrize("size", [(1, 1), (1, 37), (37, 1), (16, 17), (31, 33)], ids=str)
 def test_odd_pictures_are_cut_from_larger_ones(backend: str, size: tuple[int, int], seed: int) -> None:
     """A small picture is the top-left part of a larger one with the same focal length and principal point."""
-    gaussians = crowd(50, 1, size=0.2)
+    gaussians = crowd(few(backend, 50, 10), 1, size=0.2)
     K = askew(48, 48).K
     large = replace(askew(48, 48), K=K)
     small = replace(large, width=size[0], height=size[1])
