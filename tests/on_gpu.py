@@ -2,12 +2,14 @@
 
 import importlib
 import sys
+import types
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pretend_backend
 import pytest
-from pretend import PretendGPU, pretended
+import torch
+from pretend import BYTES, PretendGPU, pretended
 
 from sfumato.kernels import backends
 
@@ -23,5 +25,7 @@ def machine_with_gpu() -> Iterator[PretendGPU]:
     with pretended() as gpu, pytest.MonkeyPatch.context() as patch:
         patch.setattr(backends, "NAMES", tuple(dict.fromkeys((*backends.NAMES, "gpu"))))
         patch.setitem(sys.modules, "sfumato.kernels.gpu", pretend_backend)
+        properties = types.SimpleNamespace(total_memory=BYTES, gcnArchName="")
+        patch.setattr(torch.cuda, "get_device_properties", lambda device=None: properties)
         pretend_backend.calls.clear()
         yield gpu

@@ -154,12 +154,14 @@ def _parsed(flag: str, asked: str | None) -> int | None:
 
 
 def _show_table(title: str, rows: Sequence[tuple[str, int]]) -> None:
-    table = Table(box=None, pad_edge=False, title=title, title_justify="left")
+    table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column()
     table.add_column(justify="right")
     for name, amount in rows:
         table.add_row(name, say_bytes(amount))
-    Console(stderr=True, highlight=False).print(table)
+    console = Console(stderr=True, highlight=False)
+    console.print(title, style="italic", markup=False)  # the table's own title would be broken at its width
+    console.print(table)
 
 
 def _sizes(scene: "Scene", split: str) -> "list[Size]":
