@@ -1,12 +1,12 @@
 """Splats in tile lists to a picture, front to back, and the picture's gradients back to the splats.
 
-One program of a single warp blends half a tile, 16x8 pixels, four pixels per thread. It tests 32 pairs of the tile's list
-at once, one per thread, against the rectangle of its pixels; those that reach it become bits of a mask and are walked
-one after the other by all threads together. Threads of a warp never wait for another warp, nothing is shared, and no
-pixel is computed for splats that miss the rectangle. It ends when all its pixels are finished.
+One program of a single warp blends half a tile, 16x8 pixels, four pixels per thread. It tests 32 pairs of the tile's
+list at once, one per thread, against the rectangle of its pixels; those that reach it become bits of a mask and are
+walked one after the other by all threads together. So no warp waits for another, threads share no memory, and splats
+that miss the rectangle cost one bit. It ends when all its pixels are finished.
 
-Programs write their own pixels and their own place in `walked`: there is nothing to race for. Backward, in
-blend_backward.py, reads the same lists and stops where forward stopped.
+Each program writes its own pixels and its own place in `walked`: there is nothing to race for. Backward, in
+blend_backward.py, reads the same lists, takes the same decisions and stops where forward stopped.
 """
 
 from typing import Any
@@ -19,9 +19,15 @@ from torch import Tensor
 from sfumato.core.errors import BackendError
 from sfumato.kernels.gpu.blend_backward import backward
 from sfumato.kernels.gpu.launch import checked, launch
-from sfumato.kernels.gpu.math import WARP, exp2, greatest, keep_where, lowest_bit, product, zeros_each
+from sfumato.kernels.gpu.math import WARP, greatest, lowest_bit, zeros_each
 from sfumato.kernels.gpu.records import (
-    BATCH, COLOR, exponent_at, limits_of, make_records, pixels_of, reaching,
+    BATCH,
+    COLOR,
+    alpha_at,
+    limits_of,
+    make_records,
+    pixels_of,
+    reaching,
 )  # fmt: skip
 from sfumato.kernels.stages import TILE, RenderSettings, Splats, TileLists
 
@@ -54,7 +60,7 @@ class _Blend(torch.autograd.Function):
     def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor, Tensor | None]:
         *tensors, _, background, tiles, settings = inputs
         means2d, conics, opacities, colors, depths, background = checked(*tensors, background)
-        offsets, (ids,) = checked(tiles.offsets, dtype=torch.int64)[0], checked(tiles.splats, dtype=torch.int32)
+        (offsets,), (ids,) = checked(tiles.offsets, dtype=torch.int64), checked(tiles.splats, dtype=torch.int32)
         records = make_records(means2d, conics, opacities, colors, depths if settings.depth else None)
         size = (tiles.height, tiles.width)
         planes = records.new_empty(colors.shape[1], *size)
@@ -63,8 +69,8 @@ class _Blend(torch.autograd.Function):
         programs = tiles.tiles_x * tiles.tiles_y * PARTS
         walked = ids.new_empty(programs)
         launch(
-            _forward, (programs,), records, offsets, ids, background, planes, alpha, alpha if weighted is None else weighted,
-            walked, tiles.width, tiles.height, limits_of(settings), warps=1,
+            _forward, (programs,), records, offsets, ids, background, planes, alpha,
+            alpha if weighted is None else weighted, walked, tiles.width, tiles.height, limits_of(settings), warps=1,
             COLORS=colors.shape[1], DEPTH=settings.depth, STRIDE=records.shape[1], ROWS=ROWS, TILE=TILE,
         )  # fmt: skip
         ctx.save_for_backward(records, conics, opacities, offsets, ids, walked, planes, alpha, weighted)
@@ -101,20 +107,20 @@ def _forward(
     light = tl.where(inside, 1.0, 0.0)  # transmittance; pixels outside the picture are finished from the start
     brightest = 1.0
     sums = zeros_each(CHANNELS, ROWS * TILE // WARP, WARP)
-    while (at < end) & (brightest >= limits.dark):
+    while (end - at > 0) & (brightest >= limits.dark):  # end - at: at + BATCH may pass 2^31
         bits = reaching(records, ids, at, end, left, top, limits.least, STRIDE, ROWS, TILE, PTX)
         while bits != 0:
             record = records + tl.load(ids + at + lowest_bit(bits, PTX)).to(tl.int64) * STRIDE
             bits = bits & (bits - 1)
-            exponent, _, _ = exponent_at(record, x, y)
-            clamped = tl.minimum(exp2(exponent, PTX), limits.most)
-            opaque = keep_where(clamped, exponent, limits.least, light, limits.dark, PTX)
-            weight = product(opaque, light, PTX)
+            _, _, _, _, weight = alpha_at(record, x, y, light, limits, PTX)
             light = light - weight
-            sums = _add_each(sums, weight, record, CHANNELS)
+            blended = ()
+            for k in tl.static_range(CHANNELS):
+                blended += (tl.fma(weight, tl.load(record + COLOR + k), sums[k]),)
+            sums = blended
         brightest = greatest(light)
         at += BATCH
-    tl.store(walked + tl.program_id(0), tl.minimum(at, end) - start)
+    tl.store(walked + tl.program_id(0), tl.minimum(at - start, end - start))
 
     pixel = row * width + column[None, :]
     area = tl.cast(height, tl.int64) * width  # all planes together may hold more than int32 counts
@@ -123,12 +129,3 @@ def _forward(
     if DEPTH:
         tl.store(weighted + pixel, sums[COLORS], mask=inside)
     tl.store(alpha + pixel, 1.0 - light, mask=inside)
-
-
-@triton.jit
-def _add_each(sums, weight, record, CHANNELS: tl.constexpr):
-    """sums[k] + weight * color k of the record, for every channel."""
-    added = ()
-    for k in tl.static_range(CHANNELS):
-        added = added + (tl.fma(weight, tl.load(record + COLOR + k), sums[k]),)
-    return added

@@ -1,20 +1,21 @@
-"""The gradients of a blended picture back to its splats: front to back too, sums per splat, then algebra once per splat.
+"""The gradients of a blended picture back to its splats: front to back too, then algebra once per splat.
 
 With V the color still to come times the incoming gradient, dL/dalpha_i = T_i c_i . g - V_i / (1 - alpha_i): V starts as
-the whole pixel's color times its gradient, and each splat takes its own part away. So backward walks the lists as forward
-did, nothing is stored per pixel but the picture, and no transmittance is divided out.
+the pixel's whole color times its gradient, and each splat takes its own part away. So backward walks the lists as
+forward did, nothing is stored per pixel but the picture, and no transmittance is divided out.
 
 Order and atomics. Each visit adds its moments to its splat's row of `sums` with relaxed atomics. Relaxed suffices: an
-addition is one indivisible read and write, nobody reads a row before all are done, and that is ordered by the kernel's
-end: the next kernel of the same stream starts after it and sees all its writes. Which visit adds first is left to the
-card, and float sums depend on their order, so two runs differ in the last bits. With settings.deterministic
-nothing is shared: each pair has a row of its own, to which only the one program of its tile adds (with many channels a
-tile is walked in two halves, one kernel after the other), and another kernel adds each splat's rows in the order of its
-list. No order is left to the card: the same bits on every run.
+addition is one indivisible read and write, no other memory hangs on it, and nobody reads a row before all additions are
+done. That is ordered by launches: kernels of a stream start after the one before has ended and see all its writes. The
+zeros that `sums` starts from come before in the same way. Which visit adds first is left to the card, and sums of
+floats depend on their order, so two runs differ in the last bits.
+
+With settings.deterministic nothing is left to the card. Each pair has a row of its own, to which only the one program
+of its tile adds (with many channels a tile is walked in two halves, one kernel after the other), and another kernel
+adds each splat's rows in the order of its list: the same bits on every run.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import triton
@@ -22,8 +23,8 @@ import triton.language as tl
 from torch import Tensor
 
 from sfumato.kernels.gpu.launch import checked, cover, launch
-from sfumato.kernels.gpu.math import WARP, exp2, keep_where, lane_sums, lowest_bit, product, reciprocal
-from sfumato.kernels.gpu.records import BATCH, COLOR, A, B, C, exponent_at, limits_of, pixels_of, reaching, stride_of
+from sfumato.kernels.gpu.math import WARP, lane_sums, lowest_bit, reciprocal
+from sfumato.kernels.gpu.records import BATCH, COLOR, A, B, C, alpha_at, limits_of, pixels_of, reaching, stride_of
 from sfumato.kernels.stages import TILE, RenderSettings, TileLists
 
 __all__ = ["backward"]
@@ -33,7 +34,7 @@ WHOLE = 4  # deterministic: with more channels than that a program's registers d
 FINISHED = 128  # splats whose sums one program turns into gradients
 GATHERED = 32  # splats whose rows one program adds
 
-# sums of a visit, v = alpha dL/dalpha: v dx, v dy, v dx dx, v dx dy, v dy dy, v; then the channels' gradients; then pulls
+# sums of a visit: with v = alpha dL/dalpha, v dx, v dy, v dx dx, v dx dy, v dy dy, v; the channels' gradients; pulls
 MOMENTS: tl.constexpr = tl.constexpr(6)
 
 
@@ -45,30 +46,29 @@ def backward(
     Those of means2d, conics, opacities, colors, depths (None when the depth has none) and probe.
     """
     records, conics, opacities, offsets, ids, walked, planes, alpha, weighted = saved
-    colors, depth = planes.shape[0], gradients[2] is not None
-    absolute = settings.probe == "absolute"
-    g_planes, g_alpha = checked(*gradients[:2])
-    g_weighted = checked(gradients[2])[0] if depth else g_alpha
+    colors, depth, absolute = planes.shape[0], gradients[2] is not None, settings.probe == "absolute"
+    g_planes, g_alpha, g_weighted = checked(*gradients[:2], gradients[1] if gradients[2] is None else gradients[2])
     stride = stride_of(MOMENTS.value + colors + depth + 2 * absolute)
     tile_count, per_pair = tiles.tiles_x * tiles.tiles_y, settings.deterministic
     rows = TILE if per_pair and colors + depth <= WHOLE else ROWS
     sums = records.new_zeros(ids.numel() if per_pair else len(conics), stride)
-    for first in range(TILE // rows if per_pair else 1):
+    for part in range(TILE // rows if per_pair else 1):
         launch(
-            _backward, (tile_count if per_pair else tile_count * (TILE // rows),), records, offsets, ids, walked, planes,
-            alpha, weighted if depth else alpha, g_planes, g_alpha, g_weighted, sums, first, tiles.width, tiles.height,
-            limits_of(settings), warps=1,
+            _backward, (tile_count if per_pair else tile_count * (TILE // rows),), records, offsets, ids, walked,
+            planes, alpha, weighted if depth else alpha, g_planes, g_alpha, g_weighted, sums, part, tiles.width,
+            tiles.height, limits_of(settings), warps=1,
             COLORS=colors, DEPTH=depth, ABSOLUTE=absolute, PER_PAIR=per_pair, STRIDE=records.shape[1], SUMS=stride,
             WALKED=walked.numel() // tile_count, TILE=TILE, ROWS=rows,
         )  # fmt: skip
-    if settings.deterministic:
-        sums = _gather_rows(sums, tiles, len(conics))
+    if tiles.starts is not None and tiles.pairs is not None and per_pair:
+        sums = _gather_rows(sums, tiles.starts, tiles.pairs)
     return _finish_sums(sums, conics, opacities, colors, depth, absolute)
 
 
-def _gather_rows(rows: Tensor, tiles: TileLists, N: int) -> Tensor:
+def _gather_rows(rows: Tensor, starts: Tensor, pairs: Tensor) -> Tensor:
     """(P, stride) rows of pairs to (N, stride) sums of splats."""
-    starts, (pairs,) = checked(tiles.starts, dtype=torch.int64)[0], checked(tiles.pairs, dtype=torch.int32)
+    (starts,), (pairs,) = checked(starts, dtype=torch.int64), checked(pairs, dtype=torch.int32)
+    N = len(starts) - 1
     sums = rows.new_empty(N, rows.shape[1])
     launch(_gather, (cover(N, GATHERED),), rows, starts, pairs, sums, N, STRIDE=rows.shape[1], BLOCK=GATHERED)
     return sums
@@ -111,11 +111,11 @@ def _backward(
     for k in tl.static_range(COLORS):
         g = tl.load(g_planes + k * area + pixel, mask=inside, other=0.0)
         rest += tl.load(planes + k * area + pixel, mask=inside, other=0.0) * g
-        incoming = incoming + (g,)
+        incoming += (g,)
     if DEPTH:
         g = tl.load(g_weighted + pixel, mask=inside, other=0.0)
         rest += tl.load(weighted + pixel, mask=inside, other=0.0) * g
-        incoming = incoming + (g,)
+        incoming += (g,)
 
     light = tl.where(inside, 1.0, 0.0)
     start = tl.load(offsets + tile).to(tl.int32)
@@ -123,17 +123,17 @@ def _backward(
     for cut in tl.static_range(WALKED // PARTS):  # forward's programs may have cut the tile finer
         end = tl.maximum(end, start + tl.load(walked + tile * WALKED + part * (WALKED // PARTS) + cut))
     at = start
-    while at < end:
+    while end - at > 0:  # unlike at < end, right where at + BATCH passes 2^31
         bits = reaching(records, ids, at, end, left, top, limits.least, STRIDE, ROWS, TILE, PTX)
         while bits != 0:
             pair = at + lowest_bit(bits, PTX)
             bits = bits & (bits - 1)
-            splat = tl.load(ids + pair)
+            splat = tl.load(ids + pair).to(tl.int64)
             target = splat
             if PER_PAIR:
-                target = pair
+                target = pair.to(tl.int64)
             rest, light = _visit(
-                records + splat * STRIDE, sums + tl.cast(target, tl.int64) * SUMS, x, y, rest, light, incoming, limits,
+                records + splat * STRIDE, sums + target * SUMS, x, y, rest, light, incoming, limits,
                 COLORS + DEPTH, ABSOLUTE, PER_PAIR, PTX,
             )  # fmt: skip
         at += BATCH
@@ -145,10 +145,7 @@ def _visit(
     CHANNELS: tl.constexpr, ABSOLUTE: tl.constexpr, PER_PAIR: tl.constexpr, PTX: tl.constexpr,
 ):  # fmt: skip
     """One splat over the program's pixels: `rest` and `light` behind it; what it receives goes to its row of sums."""
-    exponent, dx, dy = exponent_at(record, x, y)
-    unclamped = exp2(exponent, PTX)
-    opaque = keep_where(tl.minimum(unclamped, limits.most), exponent, limits.least, light, limits.dark, PTX)
-    weight = product(opaque, light, PTX)
+    dx, dy, unclamped, opaque, weight = alpha_at(record, x, y, light, limits, PTX)
     light = light - weight
     shade = incoming[0] * tl.load(record + COLOR)
     for k in tl.static_range(1, CHANNELS):
@@ -163,12 +160,12 @@ def _visit(
     vx = v0 * dx
     received = (vx, vy, vx * dx, vy * dx, vyy, v0)
     for k in tl.static_range(CHANNELS):
-        received = received + (tl.sum(weight * incoming[k], 0),)
+        received += (tl.sum(weight * incoming[k], 0),)
     if ABSOLUTE:
         a, b, c = tl.load(record + A), tl.load(record + B), tl.load(record + C)
         pull_x = (2 * a * dx)[None, :] + b * dy
         pull_y = (b * dx)[None, :] + 2 * c * dy
-        received = received + (tl.sum(tl.abs(v * pull_x), 0), tl.sum(tl.abs(v * pull_y), 0))
+        received += (tl.sum(tl.abs(v * pull_x), 0), tl.sum(tl.abs(v * pull_y), 0))
     COUNT: tl.constexpr = MOMENTS + CHANNELS + 2 * ABSOLUTE
     lane = tl.arange(0, WARP)
     total = lane_sums(received, COUNT)
@@ -187,7 +184,7 @@ def _gather(rows, starts, pairs, sums, N, STRIDE: tl.constexpr, BLOCK: tl.conste
     end = tl.load(starts + splat + 1, mask=splat < N, other=0)
     lane = tl.arange(0, 16)
     total = tl.zeros([BLOCK, 16], tl.float32)
-    for n in range(0, tl.max(end - start, 0).to(tl.int32)):
+    for n in range(tl.max(end - start, 0).to(tl.int32)):
         more = start + n < end
         pair = tl.load(pairs + start + n, mask=more, other=0).to(tl.int64)
         place = (rows + pair * STRIDE)[:, None] + lane[None, :]

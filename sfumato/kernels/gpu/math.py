@@ -1,15 +1,15 @@
-"""Small functions that kernels share: fast exp2 and reciprocal, bits of a mask, tuples of blocks.
+"""Small functions that kernels share: fast exp2 and reciprocal, bits of a mask, sums over lanes of a warp.
 
-Where PTX is True they are lines of NVIDIA's assembly, which does without the care for denormal numbers and last bits that
-the plain twins take; nothing else differs.
+Where PTX is True they are lines of NVIDIA's assembly, without the care for denormal numbers and last bits that the
+plain twins take; nothing else differs.
 """
 
 import triton
 import triton.language as tl
 
-__all__ = ["WARP", "exp2", "greatest", "join_each", "keep_where", "lane_sums", "lowest_bit", "product", "reciprocal", "zeros_each"]
+__all__ = ["WARP", "exp2", "greatest", "lane_sums", "lowest_bit", "reciprocal", "zeros_each"]
 
-WARP: tl.constexpr = tl.constexpr(32)  # lanes that work in step; where there are 64, each half does the same
+WARP: tl.constexpr = tl.constexpr(32)  # lanes that work in step; where there are 64, both halves do the same
 
 
 @triton.jit
@@ -33,35 +33,6 @@ def reciprocal(x, PTX: tl.constexpr):
         )
     else:
         result = 1.0 / x
-    return result
-
-
-@triton.jit
-def product(a, b, PTX: tl.constexpr):
-    """a b, rounded before anything is added to it: compilers fuse products with sums where it suits them."""
-    if PTX:
-        result = tl.inline_asm_elementwise(
-            "mul.rn.ftz.f32 $0, $1, $2;", "=f,f,f", [a, b], dtype=tl.float32, is_pure=True, pack=1
-        )
-    else:
-        result = a * b
-    return result
-
-
-@triton.jit
-def keep_where(value, a, least_a, b, least_b, PTX: tl.constexpr):
-    """value where a >= least_a and b >= least_b, else 0: the assembly joins both comparisons before it selects."""
-    if PTX:
-        result = tl.inline_asm_elementwise(
-            """{ .reg .pred p; setp.ge.f32 p, $2, $3; setp.ge.and.f32 p, $4, $5, p; selp.f32 $0, $1, 0f00000000, p; }""",
-            "=f,f,f,f,f,f",
-            [value, a, least_a, b, least_b],
-            dtype=tl.float32,
-            is_pure=True,
-            pack=1,
-        )
-    else:
-        result = tl.where((a >= least_a) & (b >= least_b), value, 0.0)
     return result
 
 
@@ -94,71 +65,53 @@ def zeros_each(COUNT: tl.constexpr, HEIGHT: tl.constexpr, WIDTH: tl.constexpr):
     """A tuple of COUNT blocks (HEIGHT, WIDTH) of zeros."""
     zeros = ()
     for _ in tl.static_range(COUNT):
-        zeros = zeros + (tl.zeros([HEIGHT, WIDTH], tl.float32),)
+        zeros += (tl.zeros([HEIGHT, WIDTH], tl.float32),)
     return zeros
-
-
-@triton.jit
-def join_each(values, FIRST: tl.constexpr, COUNT: tl.constexpr, WIDTH: tl.constexpr):
-    """values[FIRST] to values[FIRST + COUNT - 1], blocks (L,), side by side as one (L, WIDTH), 0 behind.
-
-    WIDTH is 1, 2, 4 or 8. Each lane's numbers become neighbours in its own registers: nothing moves.
-    """
-    parts = ()
-    for i in tl.static_range(WIDTH):
-        if i < COUNT:
-            parts = parts + (values[FIRST + i],)
-        else:
-            parts = parts + (tl.zeros_like(values[FIRST]),)
-    LANES: tl.constexpr = values[FIRST].shape[0]
-    if WIDTH == 8:
-        even = tl.join(tl.join(parts[0], parts[4]), tl.join(parts[2], parts[6]))
-        odd = tl.join(tl.join(parts[1], parts[5]), tl.join(parts[3], parts[7]))
-        joined = tl.join(even, odd)
-    elif WIDTH == 4:
-        joined = tl.join(tl.join(parts[0], parts[2]), tl.join(parts[1], parts[3]))
-    elif WIDTH == 2:
-        joined = tl.join(parts[0], parts[1])
-    else:
-        joined = parts[0]
-    return tl.reshape(joined, [LANES, WIDTH])
 
 
 @triton.jit
 def lane_sums(values, COUNT: tl.constexpr):
     """The sums over lanes of 8 < COUNT <= 16 blocks (WARP,): lane l < COUNT has number l's.
 
-    Two lanes that differ in one bit share the work: each gives away the half of its numbers that the other keeps. So there
-    are half as many numbers at each step, where adding up every number on all lanes would keep them all.
+    Two lanes that differ in one bit share the work: each gives away the half of its numbers that the other keeps. So
+    each step halves the numbers, where adding up every number on all lanes would keep them all.
     """
     lane = tl.arange(0, WARP)
     REST: tl.constexpr = 1 if COUNT == 9 else (2 if COUNT == 10 else (4 if COUNT <= 12 else 8))
-    first = _eight_lanes(join_each(values, 0, 8, 8), lane, 8)
-    second = _eight_lanes(join_each(values, 8, COUNT - 8, REST), lane, REST)
-    total = tl.reshape(_exchange(tl.join(first, second), lane, 8, 2), [WARP])
+    first = _sums_of_eight_lanes(values, 0, 8, 8)
+    second = _sums_of_eight_lanes(values, 8, COUNT - 8, REST)
+    has_bit = (lane & 8) != 0
+    total = tl.where(has_bit, second, first) + tl.gather(tl.where(has_bit, first, second), lane ^ 8, 0)
     return total + tl.gather(total, lane ^ 16, 0)
 
 
 @triton.jit
-def _eight_lanes(numbers, lane, WIDTH: tl.constexpr):
-    """(WARP, WIDTH) to (WARP,): number l % WIDTH summed over the eight lanes about lane l."""
+def _sums_of_eight_lanes(values, FIRST: tl.constexpr, COUNT: tl.constexpr, WIDTH: tl.constexpr):
+    """In lane l, the sum of number FIRST + l % WIDTH over the lanes that share l // 8; numbers after COUNT are 0."""
+    parts = ()
+    for i in tl.static_range(COUNT):
+        parts += (values[FIRST + i],)
+    for _ in tl.static_range(WIDTH - COUNT):
+        parts += (tl.zeros([WARP], tl.float32),)
+    # joined, a lane's numbers are neighbours in its own registers: nothing moves
     if WIDTH == 8:
-        numbers = _exchange(numbers, lane, 1, 8)
-    if WIDTH >= 4:
-        numbers = _exchange(numbers, lane, WIDTH // 4, 4)
-    if WIDTH >= 2:
-        numbers = _exchange(numbers, lane, WIDTH // 2, 2)
-    total = tl.reshape(numbers, [WARP])
+        even = tl.join(tl.join(parts[0], parts[4]), tl.join(parts[2], parts[6]))
+        odd = tl.join(tl.join(parts[1], parts[5]), tl.join(parts[3], parts[7]))
+        total = tl.join(even, odd)
+    elif WIDTH == 4:
+        total = tl.join(tl.join(parts[0], parts[2]), tl.join(parts[1], parts[3]))
+    elif WIDTH == 2:
+        total = tl.join(parts[0], parts[1])
+    else:
+        total = parts[0]
+    lane = tl.arange(0, WARP)
+    total = tl.reshape(total, [WARP, WIDTH])
     for bit in tl.static_range(3):
-        if WIDTH <= 1 << bit:
-            total += tl.gather(total, lane ^ (1 << bit), 0)
-    return total
-
-
-@triton.jit
-def _exchange(x, lane, BIT: tl.constexpr, WIDTH: tl.constexpr):
-    """(WARP, WIDTH) to (WARP, WIDTH / 2): lanes with the bit keep the numbers of odd places, the others the even ones."""
-    even, odd = tl.split(tl.reshape(x, [WARP, WIDTH // 2, 2]))
-    has_bit = ((lane & BIT) != 0)[:, None]
-    other = tl.broadcast_to((lane ^ BIT)[:, None], [WARP, WIDTH // 2])
-    return tl.where(has_bit, odd, even) + tl.gather(tl.where(has_bit, even, odd), other, 0)
+        if 1 << bit < WIDTH:
+            even, odd = tl.split(tl.reshape(total, [WARP, WIDTH >> (bit + 1), 2]))
+            has_bit = ((lane & (1 << bit)) != 0)[:, None]
+            other = tl.broadcast_to((lane ^ (1 << bit))[:, None], [WARP, WIDTH >> (bit + 1)])
+            total = tl.where(has_bit, odd, even) + tl.gather(tl.where(has_bit, even, odd), other, 0)
+        else:
+            total += tl.gather(total, (lane ^ (1 << bit))[:, None], 0)
+    return tl.reshape(total, [WARP])
