@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -60,13 +61,16 @@ class Onlooker:
         if self._viewing is None:
             return
         from sfumato.evaluate import psnr
+        from sfumato.kernels.backends import choose
         from sfumato.view.live import Live
+        from sfumato.view.pace import working_time
         from sfumato.view.page import Page
         from sfumato.view.server import Background, create_app
 
         title = folder.resolve().name
         page = Page.of_scene(title, scene, lambda index: f"/photos/{index}.jpg", live=True)
-        live = Live(scene, psnr, backend)
+        clock = perf_counter if choose(backend)[0] == "gpu" else working_time
+        live = Live(scene, psnr, backend, clock=clock)
         self._stack.callback(live.close)
         server = Background(create_app(page, {}, live.routes), self._viewing.host, self._viewing.port)
         self._stack.enter_context(server)

@@ -69,7 +69,7 @@ class Live:
         """measure: PSNR. shares: of the clock, for snapshots and for renders. patience: seconds for a stalled page.
 
         Training's time is that which the process works: where others work on the machine, too, a snapshot costs as many
-        steps as it does where nobody else does.
+        steps as it does where nobody else does. Where a GPU trains, clock is one of the wall: the process hardly works.
         """
         self._scene, self._backend = scene, backend
         self._settings = RenderSettings(near=scene.near, depth=False)
@@ -79,6 +79,7 @@ class Live:
         self.history = History()
         self.channel = Channel(self.history, self._command, patience)
         self._worker = Worker(self._failed)
+        self._clock = clock
         self._pace, self._render_pace = Pace(shares[0], clock), Pace(shares[1], clock)
         self._snapshots = Snapshots(self._worker, self._pace, self._announce)
         self._held = HeldOut(scene.test, measure)
@@ -191,13 +192,13 @@ class Live:
 
     def _draw(self, gaussians: Gaussians) -> None:
         """Render one held-out view; its JPEG is made in the background."""
-        began, worked, step = thread_time(), working_time(), self._last.step if self._last else 0
+        began, worked, step = thread_time(), self._clock(), self._last.step if self._last else 0
         try:
             encode = self._held.draw(gaussians, step, self._settings, self._scene.background, self._backend)
         except Exception as error:  # as above
             self._render_pace.spend(math.inf)
             return self._failed("the held-out pictures", error)
-        cost = max(thread_time() - began, working_time() - worked)
+        cost = max(thread_time() - began, self._clock() - worked)
         self._render_pace.spend(cost / (1 if self._held.complete else HURRY))
         self._encoding = True
 

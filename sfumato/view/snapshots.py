@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from time import thread_time
+from time import perf_counter, thread_time
 
 import torch
 from torch import Tensor
@@ -79,9 +79,10 @@ class Snapshots:
 
         degree: of the spherical harmonics that are worth showing. most: Gaussians that every page can hold.
         """
-        began = thread_time()
+        clock = perf_counter if gaussians.means.is_cuda else thread_time  # a GPU is waited for, which is no work
+        began = clock()
         copied = self._copied(gaussians, min(degree, MAX_DEGREE, gaussians.degree))
-        self._pace.spend(thread_time() - began)  # not shared by the cores: training stands still meanwhile
+        self._pace.spend(clock() - began)  # not shared by the cores: training stands still meanwhile
         self._start(copied, step, most)
 
     def take_last(self, gaussians: Gaussians, step: int, most: int | None = None) -> None:
