@@ -6,7 +6,7 @@ Row first + lane: `first` (the program's first row) has 64 bits, for 30 million 
 import triton
 import triton.language as tl
 
-__all__ = ["load_long_rows", "load_rows", "store_long_rows", "store_rows"]
+__all__ = ["load_long_rows", "load_rows", "side_by_side", "store_long_rows", "store_rows"]
 
 
 @triton.jit
@@ -48,7 +48,7 @@ def store_long_rows(table, first, lane, width, numbers, mask, COUNT: tl.constexp
         column = start + tl.arange(0, 16)
         at = lane[:, None] * width + column[None, :]
         wanted = mask[:, None] & (column < COUNT)[None, :]
-        tl.store(table + first * width + at, _side_by_side(numbers, start), mask=wanted)
+        tl.store(table + first * width + at, side_by_side(numbers, start), mask=wanted)
 
 
 @triton.jit
@@ -79,7 +79,7 @@ def _columns(x):
 
 
 @triton.jit
-def _side_by_side(c, first: tl.constexpr):
+def side_by_side(c, first: tl.constexpr):
     """(R, 16) whose columns are elements of the tuple c from `first` on."""
     even = _four(_two(c, first), _two(c, first + 2), _two(c, first + 4), _two(c, first + 6))
     odd = _four(_two(c, first + 1), _two(c, first + 3), _two(c, first + 5), _two(c, first + 7))
