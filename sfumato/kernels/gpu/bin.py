@@ -96,10 +96,11 @@ def _count(
     i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = i < N
     ellipse, first, bands = _ellipses(means, conics, opacities, radii, scale, i, inside, tiles_y)
-    count = tl.zeros_like(bands)
-    for n in range(tl.max(bands, 0)):
+    count, n, most = tl.zeros_like(bands), 0, tl.max(bands, 0)
+    while n < most:  # no range: Triton 3.6 cannot interpret one whose end is a tensor
         start, end = _span(ellipse, first + n, tiles_x)
         count += tl.where(n < bands, end - start, 0)
+        n += 1
     depth = tl.load(depths + i, mask=inside, other=0.0)
     # positive numbers are ordered as their bits are
     key = tl.where(bands > 0, depth.to(tl.int32, bitcast=True), UNSEEN)
@@ -159,17 +160,20 @@ def _emit_large(
     if count > LARGE:
         place = tl.load(ends + k) - count
         behind = tl.minimum(place + count, room)
-        ellipse, first, bands = _ellipses(means, conics, opacities, radii, scale, i, count > LARGE, tiles_y)
-        for n in range(bands):
-            band = first + n
+        ellipse, band, bands = _ellipses(means, conics, opacities, radii, scale, i, count > LARGE, tiles_y)
+        last = band + bands
+        while band < last:
             start, end = _span(ellipse, band, tiles_x)
-            for block in range(start, end, BLOCK):
-                column = block + tl.arange(0, BLOCK)
+            first = start
+            while first < end:
+                column = first + tl.arange(0, BLOCK)
                 at = place + (column - start)
                 writes = (column < end) & (at < behind)
                 tl.store(tiles + at, (band * tiles_x + column).to(tiles.dtype.element_ty), mask=writes)
                 tl.store(ids + at, tl.zeros_like(column) + i.to(tl.int32), mask=writes)
+                first += BLOCK
             place += end - start
+            band += 1
 
 
 @triton.jit
