@@ -110,8 +110,8 @@ class Onlooker:
 
         done, total, before = progressed.step, progressed.steps, progressed.earlier
         degree = self._config.sh_degree_at(self._config.time_at(done, total))
-        loss, count = progressed.loss, len(progressed.gaussians)
-        live.step(Moment(before + done, before + total, loss, count, progressed.seconds, degree), progressed.gaussians)
+        loss, count, seconds = progressed.measured, len(progressed.gaussians), progressed.seconds
+        live.step(Moment(before + done, before + total, loss, count, seconds, degree), progressed.gaussians)
         if live.paused:
             note("paused in the browser, where it is resumed too; Ctrl-C stops and saves")
             live.wait(progressed.gaussians, lambda: request.made)

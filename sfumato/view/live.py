@@ -18,6 +18,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
+from torch import Tensor
 
 from sfumato.core.errors import SfumatoError, lacks_gpu_memory, lacks_memory
 from sfumato.core.gaussians import Gaussians
@@ -48,10 +49,15 @@ class Moment:
 
     step: int  # of `steps`
     steps: int
-    loss: float
+    measured: Tensor | float  # () the loss, where it was computed
     gaussians: int
     seconds: float  # of training
     degree: int = MAX_DEGREE  # of spherical harmonics that are learned by now
+
+    @property
+    def loss(self) -> float:
+        """Of this step; on a GPU, asking for it waits for the step to be done."""
+        return float(self.measured)
 
 
 class Live:
@@ -235,6 +241,7 @@ class Live:
         last = self._last
         self._memory = taken_memory()
         rate = self._rate() if self._state == "training" else None
+        loss = last.loss if last else math.nan
         self.channel.tell(
             "state",
             run=self._run,
@@ -242,7 +249,7 @@ class Live:
             sentence=self._sentence,
             step=last.step if last else 0,
             steps=last.steps if last else None,
-            loss=last.loss if last and math.isfinite(last.loss) else None,
+            loss=loss if math.isfinite(loss) else None,
             gaussians=last.gaussians if last else None,
             seconds=round(last.seconds, 2) if last else 0,
             rate=rate,
