@@ -33,7 +33,10 @@ class Case:
     settings: RenderSettings = field(default_factory=RenderSettings)
     spread: float = 1.0
     size: float = 0.08
+    few: int = 24  # Gaussians for an interpreted backend, which gets no more than FEW_PIXELS either
 
+
+FEW_PIXELS = (33, 20)  # six tiles, odd on both sides
 
 CASES = {
     "one pixel": Case(30, 1, 1, 1, size=0.3),
@@ -43,15 +46,15 @@ CASES = {
     "degree 4": Case(100, 4, 33, 17),
     "only degree 1 of 3": Case(100, 3, 33, 17, RenderSettings(sh_degree=1)),
     "many": Case(1500, 1, 64, 48, size=0.04),
-    "large": Case(60, 1, 40, 40, size=0.5),
-    "deep": Case(400, 0, 24, 24, size=0.4),
+    "large": Case(60, 1, 40, 40, size=0.5, few=16),
+    "deep": Case(400, 0, 24, 24, size=0.4, few=40),
     "around the camera": Case(300, 2, 40, 30, spread=3.0, size=0.2),
     "absolute probe": Case(150, 1, 40, 30, RenderSettings(probe="absolute")),
     "antialiased": Case(200, 1, 40, 30, RenderSettings(antialiased=True), size=0.01),
     "no depth": Case(100, 1, 40, 30, RenderSettings(depth=False)),
-    "nothing left out": Case(60, 1, 20, 20, RenderSettings(alpha_min=0.0, transmittance_min=0.0), size=0.2),
+    "nothing left out": Case(60, 1, 20, 20, RenderSettings(alpha_min=0.0, transmittance_min=0.0), size=0.2, few=16),
     "clipped alpha": Case(100, 1, 40, 30, RenderSettings(alpha_max=0.4)),
-    "early end": Case(300, 1, 40, 30, RenderSettings(transmittance_min=0.03), size=0.2),
+    "early end": Case(300, 1, 40, 30, RenderSettings(transmittance_min=0.03), size=0.2, few=40),
     "near plane": Case(200, 1, 40, 30, RenderSettings(near=2.8)),
     "no margin": Case(100, 1, 40, 30, RenderSettings(fov_margin=0.0), spread=2.0),
     "narrow low-pass": Case(200, 1, 40, 30, RenderSettings(low_pass=0.05)),
@@ -64,8 +67,11 @@ def double(gaussians: Gaussians, camera: Camera) -> tuple[Gaussians, Camera]:
 
 
 def make(case: Case, backend: str) -> tuple[Gaussians, Camera]:
-    count = few(backend, case.N, min(case.N, 40))
-    return crowd(count, case.degree, case.spread, case.size), askew(case.width, case.height)
+    gaussians = crowd(few(backend, case.N, min(case.N, case.few)), case.degree, case.spread, case.size)
+    width, height = (
+        few(backend, size, min(size, most)) for size, most in zip((case.width, case.height), FEW_PIXELS, strict=True)
+    )
+    return gaussians, askew(width, height)
 
 
 def values_agree(name: str, got: Tensor, wanted: Tensor, outliers: int, threshold: float) -> None:

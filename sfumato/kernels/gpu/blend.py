@@ -41,10 +41,10 @@ MOST_CHANNELS = 8
 def blend(
     splats: Splats, tiles: TileLists, background: Tensor, settings: RenderSettings
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """See `stages.Backend.blend`. More than three colors are blended, too: 8 channels in all, depth included."""
+    """See `stages.Backend.blend`. Other numbers of colors are blended, too: 3 to 8 channels in all, depth included."""
     channels = splats.colors.shape[1] + settings.depth
-    if channels > MOST_CHANNELS:
-        raise BackendError(f"the gpu backend blends at most {MOST_CHANNELS} channels; got {channels}")
+    if not 3 <= channels <= MOST_CHANNELS:
+        raise BackendError(f"the gpu backend blends 3 to {MOST_CHANNELS} channels; got {channels}")
     if settings.deterministic and (tiles.starts is None or tiles.pairs is None):
         raise BackendError("blending with settings.deterministic needs tile lists that were made with it")
     planes, alpha, weighted = _Blend.apply(
@@ -105,7 +105,7 @@ def _forward(
     start, end = tl.load(offsets + tile).to(tl.int32), tl.load(offsets + tile + 1).to(tl.int32)
     at = start
     light = tl.where(inside, 1.0, 0.0)  # transmittance; pixels outside the picture are finished from the start
-    brightest = 1.0
+    brightest = greatest(light)
     sums = zeros_each(CHANNELS, ROWS * TILE // WARP, WARP)
     while (end - at > 0) & (brightest >= limits.dark):  # end - at: at + BATCH may pass 2^31
         bits = reaching(records, ids, at, end, left, top, limits.least, STRIDE, ROWS, TILE, PTX)
