@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import sys
 import warnings
 from typing import cast
 
@@ -12,8 +13,9 @@ from sfumato.kernels.stages import Backend
 
 __all__ = ["NAMES", "choose", "interpreted", "load"]
 
-NAMES = ("reference", "cpu")
-ADVICE = {"cpu": "pip install numba", "gpu": "pip install triton", "reference": "pip install torch"}
+NAMES = ("reference", "cpu", "gpu")
+TRITON = "triton-windows" if sys.platform == "win32" else "triton"
+ADVICE = {"cpu": "pip install numba", "gpu": f"pip install {TRITON}", "reference": "pip install torch"}
 
 
 def load(name: str, device: torch.device | str = "cpu") -> Backend:

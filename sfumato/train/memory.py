@@ -103,14 +103,14 @@ def _fits_gpu(gpu: int | None) -> _Fits:
 
 
 def _too_little(least: Demand, photos: str, budget: int, gpu: int | None) -> InputError:
-    needed, such = predict(least), f"with {least.gaussians:,} Gaussians and {photos}"
+    needed, such = predict(least), f"{least.gaussians:,} Gaussians and {photos}"
     if gpu is not None and needed.device_total > gpu:
         return InputError(
-            f"training must have at least {say_bytes(needed.device_total)} of the GPU's memory here, {such}; got"
+            f"training must have at least {say_bytes(needed.device_total)} of the GPU's memory here, with {such}; got"
             f" {say_bytes(gpu)}: close other programs that use it, raise --gpu-memory, or train with --backend cpu"
         )
     return InputError(
-        f"training must have at least {say_bytes(needed.total)} of memory here, {such}; got {say_bytes(budget)}:"
+        f"training must have at least {say_bytes(needed.total)} of memory here, with {such}; got {say_bytes(budget)}:"
         " close other programs, or raise --memory"
     )
 
