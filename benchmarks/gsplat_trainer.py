@@ -13,9 +13,10 @@ from pathlib import Path
 
 from training_points import Point
 
-__all__ = ["PUBLISHED_STEPS", "find_trainer", "train_gsplat"]
+__all__ = ["LEAST_STEPS", "PUBLISHED_STEPS", "find_trainer", "train_gsplat"]
 
 PUBLISHED_STEPS = 30_000  # that its schedules are written for; --steps_scaler shortens them all
+LEAST_STEPS = 500  # with much fewer, "every 100 steps" becomes every 0
 PHOTOS = (".jpg", ".jpeg", ".png")
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from time import perf_counter
 
 import torch
-from gsplat_trainer import PUBLISHED_STEPS, find_trainer, train_gsplat
+from gsplat_trainer import LEAST_STEPS, PUBLISHED_STEPS, find_trainer, train_gsplat
 from train import ROWS, VARIANTS, Row
 from training_points import HEAD, Point, row
 
@@ -33,7 +33,7 @@ from sfumato.train.trainer import Training
 
 SCENES = [name for name in ROWS if name not in ("fox-photos", "fox-half-30s")]  # pictures of different sizes
 MARKS = (2.0, 5.0, 10.0, 20.0, 40.0, 60.0)
-GSPLAT_STEPS = (500, 1000, 2000, 4000, 7000, PUBLISHED_STEPS)
+GSPLAT_STEPS = (LEAST_STEPS, 1000, 2000, 4000, 7000, PUBLISHED_STEPS)
 WARM_STEPS = 20  # pass through all degrees of harmonics and all sizes of photos
 SMOKE_SIZE = 24  # pixels, about
 
@@ -120,7 +120,7 @@ def measure_gsplat(trainer: Path, data: Path, wanted: Row, options: argparse.Nam
     """The same of gsplat's simple_trainer; nothing, and why, where it fails."""
     found: dict[str, list[Point]] = defaultdict(list)
     try:
-        train_gsplat(trainer, data, round(wanted.downscale), WARM_STEPS)  # it may compile itself
+        train_gsplat(trainer, data, round(wanted.downscale), LEAST_STEPS)  # it may compile itself
         for steps in options.gsplat_steps:
             for _ in range(options.repeats):
                 found[f"gsplat, {steps:,} steps"].append(train_gsplat(trainer, data, round(wanted.downscale), steps))
