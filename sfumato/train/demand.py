@@ -61,8 +61,8 @@ ON_GPU = {
         # splats 56 and their gradients 48; records 48 and their gradients 48; tiles counted, sorted by depth and summed
         # up 56; what the strategy counts 12, and a penalty's gradients 16
         gaussian=284,
-        # the picture 12, alpha 4, three derivatives of SSIM 36; gradients of the loss 12, of the picture 12, of alpha 4;
-        # and the picture of the step before 12
+        # the picture 12, alpha 4, three derivatives of SSIM 36; gradients of the loss 12, the picture 12, alpha 4; and
+        # the picture of the step before 12
         pixel=92,
         pixel_masked=36,  # where it counts 4, where it is empty 4, the photo without the rest 4, the picture's 24
         pixel_scored=140,  # the picture and its light 20, the photo as floats 12, twice in double precision 48, their
