@@ -38,7 +38,7 @@ def to_camera(lens, x, y, z):
 @triton.jit
 def unit_quaternion(w, x, y, z):
     """The quaternion at length 1, and 1 / the length it had."""
-    inverse = 1 / tl.sqrt(w * w + x * x + y * y + z * z)
+    inverse = tl.rsqrt(w * w + x * x + y * y + z * z)
     return w * inverse, x * inverse, y * inverse, z * inverse, inverse
 
 

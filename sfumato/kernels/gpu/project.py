@@ -111,7 +111,7 @@ def _finite(x):
 def _directions(lens, mean):
     """Unit vectors from the camera to Gaussians, and 1 / their distances."""
     x, y, z = mean[0] - lens.px, mean[1] - lens.py, mean[2] - lens.pz
-    inverse = 1 / tl.sqrt(x * x + y * y + z * z)
+    inverse = tl.rsqrt(x * x + y * y + z * z)
     return x * inverse, y * inverse, z * inverse, inverse
 
 
