@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from on_gpu import machine_with_gpu
 
 from sfumato.cli import doctor
 from sfumato.cli.doctor import PROBES, Finding, examine
+from sfumato.cli.doctor_gpu import GPU
 from sfumato.cli.main import main
 from sfumato.core.limits import container_cores, container_memory, usable_cores
 
@@ -164,6 +166,21 @@ def test_why_the_gpu_does_not_compute(said: dict[str, Any], state: str, told: st
         repaired = said["auto"] == "cpu"
         assert findings["backend auto"].state == ("ok" if repaired else "note")
         assert findings["backend auto"].found.startswith(f"the {said['auto'].upper()} computes")
+
+
+def test_a_gpu_is_asked_to_draw() -> None:
+    """What the process of its own does on a machine with a GPU, done here on a pretended one."""
+    question = GPU.replace(' and not found["interpreted"]', "")  # which it is, and may be for once
+    assert question != GPU
+    answers: dict[str, Any] = {}
+    with machine_with_gpu():
+        exec(question, answers)
+    said = json.loads(json.dumps(answers["found"]))
+    assert said["seen"]
+    assert said["auto"] == "gpu"
+    assert said["apart"] < 1e-5
+    assert set(SEEN) <= set(said)
+    assert found(gpu={**said, "interpreted": False})["backend gpu"].state == "ok"
 
 
 def test_video_without_an_encoder() -> None:

@@ -9,7 +9,7 @@ import pretend_backend
 import pytest
 import torch
 from on_gpu import machine_with_gpu
-from pretend import OnGPU, PretendGPU
+from pretend import OnGPU, PretendGPU, pretended
 
 import sfumato
 from sfumato.core.camera import Camera
@@ -140,3 +140,22 @@ def test_pages_are_written_from_a_gpu(gpu: PretendGPU, tmp_path: Path) -> None:
     a, b = ((tmp_path / name).read_text(encoding="utf-8") for name in ("a.html", "b.html"))
     assert a.replace("<title>a", "<title>b").count("data-splat") == b.count("data-splat") > 0
     assert a.split("data-splat")[1:] == b.split("data-splat")[1:]
+
+
+def test_the_kernels_themselves_draw_and_differentiate(seed: int) -> None:
+    """Not the CPU's in their place: what `bin` counts late, and what blending leaves behind, fit what `render` does."""
+    pytest.importorskip("triton", reason="GPU BACKEND NOT TESTED: triton is not installed here")
+    few, view = crowd(10, 1), camera(30, 14)
+    with pretended() as gpu:
+        leaves = [few.to(place).map(lambda t: t.clone().requires_grad_()) for place in ("cpu", gpu.device)]
+        for gaussians, backend in zip(leaves, ("reference", "auto"), strict=True):
+            for _ in range(2):  # the second time with remembered room
+                seen = render(gaussians, view, RenderSettings(depth=False), torch.ones(3), backend)
+            seen.image.square().sum().backward()
+        _rooms.counts.clear()
+        _rooms.learn((gpu.device, 30, 14, 10), -3276)  # room for 1 pair
+        again = render(leaves[1], view, RenderSettings(depth=False), torch.ones(3)).image
+        assert torch.equal(again.cpu(), seen.image.cpu())
+        for name in Gaussians.names():
+            here, there = (getattr(gaussians, name).grad.cpu() for gaussians in leaves)
+            assert (here - there).abs().max() <= 1e-3 * here.abs().max() + 1e-6, name
