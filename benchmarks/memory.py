@@ -3,7 +3,8 @@
 DATA is the folder with fox, fern and lego. Each line is a process of its own that loads the scene, trains until the
 cap of Gaussians has been reached and all photos have been seen at full size, and evaluates the held-out photos. The
 schedule is that of training, in fewer steps; --steps trains longer. --masked gives each photo a mask that ignores a
-quarter of it.
+quarter of it. With --backend gpu each line goes on with the same of the GPU's memory, where what is measured is the
+most that torch's tensors held (`allocated`) and that torch had taken for them (`reserved`).
 """
 
 import argparse
@@ -16,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from PIL import Image
 
 import sfumato
@@ -54,7 +56,8 @@ class Plan:
 def one(data: Path, cap: int, steps: int, backend: str, share: float | None) -> dict[str, Any]:
     """Load, train and evaluate in this process; what was predicted before and measured after."""
     config = TrainConfig(steps=steps, max_gaussians=cap)
-    if prepare := getattr(backends.load(backend), "prepare", None):
+    name, device = backends.choose(backend)
+    if prepare := getattr(backends.load(name), "prepare", None):
         prepare()  # compiling takes memory too, once in a kernel's life
     plan = Plan(config, backend, share)
     before = taken_memory()
@@ -71,10 +74,21 @@ def one(data: Path, cap: int, steps: int, backend: str, share: float | None) -> 
         sizes = [[view.size for view in views] for views in (scene.train, scene.test)]
         demand = replace(demand, train=tuple(sizes[0]), test=tuple(sizes[1]))
     loaded = taken_memory()
-    trained = train(scene, config, backend, keep=demand.keep)
+    every = sum(size.bytes for size in demand.train)
+    on_device = every if demand.on_device is None else demand.on_device
+    trained = train(scene, config, backend, keep=demand.keep, on_device=on_device)
     learned = peak_memory()
     sfumato.evaluate(trained, scene.test[:4], background=scene.background, backend=backend)
+    gpu = {}
+    if device.type == "cuda":
+        gpu = {
+            "gpu predicted": predict(demand).device_total,
+            "gpu allocated": torch.cuda.max_memory_allocated(device),
+            "gpu reserved": torch.cuda.max_memory_reserved(device),
+            "gpu parts": dict(predict(demand).device),
+        }
     return {
+        **gpu,
         "predicted": predict(demand).total,
         "parts": dict(predict(demand).parts),
         "measured": peak_memory(),
@@ -109,6 +123,15 @@ def measured(arguments: Sequence[str]) -> dict[str, Any]:
     return found
 
 
+def _of_gpu(found: dict[str, Any]) -> str:
+    """More columns where a GPU computed: predicted, allocated, reserved, the last two over the first."""
+    if "gpu predicted" not in found:
+        return ""
+    predicted, allocated, reserved = (found[f"gpu {name}"] for name in ("predicted", "allocated", "reserved"))
+    megabytes = " | ".join(f"{amount / 1e6:.0f}" for amount in (predicted, allocated, reserved))
+    return f" {megabytes} | {allocated / predicted:.2f} | {reserved / predicted:.2f} |"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder with fox, fern and lego")
@@ -133,14 +156,16 @@ def main() -> None:
             settings = ["--one", str(cap), "--steps", str(options.steps), "--backend", options.backend]
             return measured([str(place), *settings, *more])
 
-    print("| scene | cap | predicted MB | measured MB | measured / predicted |")
-    print("|---|---|---|---|---|", flush=True)
+    more = (" GPU predicted MB | allocated MB | reserved MB | allocated / predicted | reserved / predicted |", 5)
+    words, columns = more if backends.choose(options.backend)[1].type == "cuda" else ("", 0)
+    print("| scene | cap | predicted MB | measured MB | measured / predicted |" + words)
+    print("|---|---|---|---|---|" + columns * "---|", flush=True)
     for scene in options.scenes:
         for cap in options.caps:
             found = run(scene, cap)
             ratio = found["measured"] / found["predicted"]
             line = f"| {scene} | {cap:,} | {found['predicted'] / 1e6:.0f} | {found['measured'] / 1e6:.0f} "
-            print(f"{line}| {ratio:.2f} |", flush=True)
+            print(f"{line}| {ratio:.2f} |{_of_gpu(found)}", flush=True)
             if options.verbose:
                 print(json.dumps(found), file=sys.stderr, flush=True)
     print("\n| scene | budget MB | measured MB | what was given up |")
