@@ -331,8 +331,9 @@ def _patch_launches(patch: pytest.MonkeyPatch, gpu: PretendGPU) -> None:
 
     def run(kernel: Any, grid: tuple[int, ...], arguments: Any, options: dict[str, Any]) -> None:
         gpu.launches.append(getattr(kernel, "__name__", str(kernel)))
-        kernel[grid](*unwrapped(tuple(arguments)), **options)
+        interpret(kernel, grid, unwrapped(tuple(arguments)), options)
 
+    interpret = launch._run
     patch.setenv("TRITON_INTERPRET", "1")
     patch.setattr(launch, "_run", run)
     patch.setattr(launch, "_reachable", lambda tensor: tensor.device.type == "cuda")
