@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from sfumato.capture.cache import fingerprint
+from sfumato.core.cache import fingerprint
 from sfumato.core.errors import InputError
 from sfumato.core.progress import Progress, silent
 

@@ -12,11 +12,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from sfumato.capture.cache import fingerprint
 from sfumato.capture.masks import read_mask
 from sfumato.capture.photos import map_photos, read_header, report_broken
 from sfumato.capture.shot import Shot, same_shape
 from sfumato.capture.undistort import pinhole_of, undistort, undistort_mask
+from sfumato.core.cache import fingerprint
 from sfumato.core.errors import InputError, SfumatoWarning
 from sfumato.core.files import replacing
 from sfumato.core.image import RESIZE_FILTER, composite, planar, read_image, resize, resize_mask, to_uint8

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sfumato.capture.cache import cache_folder
 from sfumato.capture.develop import Developer, MaskMode, sizes_of
 from sfumato.capture.masks import with_masks
 from sfumato.capture.nerf_json import random_points
 from sfumato.capture.shot import Capture, Shot
 from sfumato.capture.source import read_source
+from sfumato.core.cache import cache_folder
 from sfumato.core.errors import InputError
 from sfumato.core.image import RESIZE_FILTER
 from sfumato.core.limits import release_memory

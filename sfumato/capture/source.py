@@ -11,13 +11,13 @@ from types import ModuleType
 
 from sfumato.capture import colmap, nerf_json
 from sfumato.capture.archive import is_archive, unpacked
-from sfumato.capture.cache import fingerprint
 from sfumato.capture.datasets.common import files_ending
 from sfumato.capture.masks import masks_beside
 from sfumato.capture.photos import list_photos
 from sfumato.capture.sfm import MIN_PHOTOS, photos_of, solve
 from sfumato.capture.shot import Capture
 from sfumato.capture.video import VIDEO_SUFFIXES, extract_frames, is_video
+from sfumato.core.cache import fingerprint
 from sfumato.core.errors import InputError, SfumatoWarning
 from sfumato.core.progress import Note, Progress, mute, silent
 

@@ -16,9 +16,9 @@ import torch
 from PIL import Image
 
 from sfumato.capture import load_scene
-from sfumato.capture.cache import cache_folder, fingerprint
 from sfumato.capture.develop import MaskMode
 from sfumato.capture.photos import Header, list_photos, read_header
+from sfumato.core.cache import cache_folder, fingerprint
 from sfumato.core.errors import InputError, SfumatoWarning
 from sfumato.core.scene import Size
 

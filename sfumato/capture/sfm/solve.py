@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from sfumato.capture.cache import fingerprint
 from sfumato.capture.photos import check_folder, list_photos
 from sfumato.capture.sfm.diagnosis import UNREADABLE, is_still, judge, verdict
 from sfumato.capture.sfm.evidence import Evidence
@@ -32,6 +31,7 @@ from sfumato.capture.sfm.survey import Look, Refused, look_at_all
 from sfumato.capture.sfm.turning import is_turned
 from sfumato.capture.sfm.watch import MORE
 from sfumato.capture.undistort import load_pycolmap
+from sfumato.core.cache import fingerprint
 from sfumato.core.errors import InputError, SfumatoWarning
 from sfumato.core.progress import Note, Progress, mute, silent
 

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sfumato.capture.cache import fingerprint
 from sfumato.capture.video.film import Film
 from sfumato.capture.video.frame import Matrix, degrees, rgb, to_photo, transfer_of
 from sfumato.capture.video.look import look, missing
 from sfumato.capture.video.windows import FINE, choose, frame_count
+from sfumato.core.cache import fingerprint
 from sfumato.core.errors import InputError, SfumatoWarning
 from sfumato.core.files import replacing, write_text
 from sfumato.core.limits import threads_for

@@ -22,6 +22,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from sfumato.core import cache
 from sfumato.core.errors import BackendError
 from sfumato.kernels.cpu.memory import address
 from sfumato.kernels.cpu.simd import LANES
@@ -50,17 +51,7 @@ def cache_folder() -> Path:
     digest = hashlib.sha256(f"{numba.__version__} {sys.version}".encode())
     for source in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(source.read_bytes())
-    return _user_cache() / "kernels" / f"{digest.hexdigest()[:12]}-{LANES}"
-
-
-def _user_cache() -> Path:
-    if forced := os.environ.get("SFUMATO_CACHE"):
-        return Path(forced)
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "sfumato"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "sfumato"
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "sfumato"
+    return cache.cache_folder() / "kernels" / f"{digest.hexdigest()[:12]}-{LANES}"
 
 
 _cache = cache_folder()
