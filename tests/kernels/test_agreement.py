@@ -54,7 +54,7 @@ CASES = {
     "no depth": Case(100, 1, 40, 30, RenderSettings(depth=False)),
     "nothing left out": Case(60, 1, 20, 20, RenderSettings(alpha_min=0.0, transmittance_min=0.0), size=0.2, few=16),
     "clipped alpha": Case(100, 1, 40, 30, RenderSettings(alpha_max=0.4)),
-    "early end": Case(300, 1, 40, 30, RenderSettings(transmittance_min=0.03), size=0.2, few=40),
+    "early end": Case(300, 1, 40, 30, RenderSettings(transmittance_min=0.03), size=0.35, few=40),
     "near plane": Case(200, 1, 40, 30, RenderSettings(near=2.8)),
     "no margin": Case(100, 1, 40, 30, RenderSettings(fov_margin=0.0), spread=2.0),
     "narrow low-pass": Case(200, 1, 40, 30, RenderSettings(low_pass=0.05)),

@@ -184,11 +184,13 @@ def _gather(rows, starts, pairs, sums, N, STRIDE: tl.constexpr, BLOCK: tl.conste
     end = tl.load(starts + splat + 1, mask=splat < N, other=0)
     lane = tl.arange(0, 16)
     total = tl.zeros([BLOCK, 16], tl.float32)
-    for n in range(tl.max(end - start, 0).to(tl.int32)):
-        more = start + n < end
-        pair = tl.load(pairs + start + n, mask=more, other=0).to(tl.int64)
+    at = start
+    while tl.max(end - at, 0) > 0:
+        more = at < end
+        pair = tl.load(pairs + at, mask=more, other=0).to(tl.int64)
         place = (rows + pair * STRIDE)[:, None] + lane[None, :]
         total += tl.load(place, mask=more[:, None] & (lane < STRIDE)[None, :], other=0.0)
+        at += 1
     place = (sums + splat * STRIDE)[:, None] + lane[None, :]
     tl.store(place, total, mask=(splat < N)[:, None] & (lane < STRIDE)[None, :])
 
