@@ -1,6 +1,8 @@
 """Fixtures every test may use: where the real data is, which backends can run here, a seed that is shown."""
 
+import os
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,9 @@ from sfumato.kernels import backends
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 torch.set_num_threads(1)  # the tensors here are small: more threads wait for each other, badly so on a busy machine
+
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")  # the GPU's kernels run in an interpreter; before triton is imported
 
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"  # photos and splats that are too large for the repository
 
@@ -29,24 +34,26 @@ def shared_data() -> Path:
     return SHARED_DATA
 
 
-def _usable(name: str) -> str:
+def _in_use(name: str) -> Iterator[str]:
+    """The name, while tensors are made on the device where the backend computes; skips where it cannot run."""
     try:
-        backends.load(name)
+        name, device = backends.choose(name)
     except BackendError as error:
         pytest.skip(f"BACKEND {name} NOT TESTED: {error}")
-    return name
+    with torch.device(device):
+        yield name
 
 
 @pytest.fixture(params=backends.NAMES)
-def backend(request: pytest.FixtureRequest) -> str:
+def backend(request: pytest.FixtureRequest) -> Iterator[str]:
     """The name of each backend in turn; a test that asks for it runs once per backend."""
-    return _usable(request.param)
+    yield from _in_use(request.param)
 
 
 @pytest.fixture(params=[name for name in backends.NAMES if name != "reference"])
-def fast_backend(request: pytest.FixtureRequest) -> str:
+def fast_backend(request: pytest.FixtureRequest) -> Iterator[str]:
     """The name of each backend but the reference, to compare with the reference."""
-    return _usable(request.param)
+    yield from _in_use(request.param)
 
 
 @pytest.fixture

@@ -6,12 +6,13 @@ import types
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import pretend_backend
 import pytest
 import torch
-from pretend import BYTES, PretendGPU, pretended
 
 from sfumato.kernels import backends
+
+import pretend_backend
+from pretend import BYTES, PretendGPU, pretended
 
 __all__ = ["machine_with_gpu"]
 

@@ -8,13 +8,14 @@ from dataclasses import fields, replace
 from typing import Any, TypeVar
 
 import torch
-from pretend import OnGPU, unwrapped, wrapped
 from torch import Tensor
 
 from sfumato.core.camera import Camera
 from sfumato.core.gaussians import Gaussians
 from sfumato.kernels import cpu
 from sfumato.kernels.stages import AdamStep, Moments, RenderSettings, Splats, TileLists
+
+from pretend import OnGPU, unwrapped, wrapped
 
 __all__ = ["adam", "adam_from_splats", "bin", "blend", "calls", "photometric", "project"]
 

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 import torch
-from pretend import DEVICE, OnGPU, PretendGPU, WaitError, pretended
 from torch import Tensor
+
+from pretend import DEVICE, OnGPU, PretendGPU, WaitError, pretended
 
 
 @pytest.fixture

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from on_gpu import machine_with_gpu
 
 from sfumato.cli import doctor
 from sfumato.cli.doctor import PROBES, Finding, examine
 from sfumato.cli.doctor_gpu import GPU
 from sfumato.cli.main import main
 from sfumato.core.limits import container_cores, container_memory, usable_cores
+
+from on_gpu import machine_with_gpu
 
 WHOLE: dict[str, dict[str, Any]] = {
     "torch": {"version": "2.13.0"},

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from on_gpu import machine_with_gpu
-from pretend import PretendGPU
 
 from sfumato.cli.main import main
 from sfumato.formats import read
+
+from on_gpu import machine_with_gpu
+from pretend import PretendGPU
 
 
 @pytest.fixture

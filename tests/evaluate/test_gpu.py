@@ -5,8 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from on_gpu import machine_with_gpu
-from pretend import OnGPU, PretendGPU
 from torch import Tensor, nn
 
 from sfumato.core.image import to_uint8
@@ -18,6 +16,8 @@ from sfumato.evaluate.metrics import psnr, ssim
 from sfumato.evaluate.report import ViewScore, evaluate
 from sfumato.render.render import render
 
+from on_gpu import machine_with_gpu
+from pretend import OnGPU, PretendGPU
 from scenes import crowd, straight
 
 

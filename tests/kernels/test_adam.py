@@ -11,7 +11,7 @@ from sfumato.core.gaussians import Gaussians
 from sfumato.kernels.backends import load
 from sfumato.kernels.stages import AdamStep, Moments, RenderSettings, Splats
 
-from scenes import RATES, askew, crowd, rasterize, trainable
+from scenes import RATES, askew, crowd, few, rasterize, trainable
 
 # A number whose gradient is only rounding moves by a whole step either way; this epsilon, large beside rounding and
 # small beside gradients, keeps such steps small on both sides of a comparison.
@@ -145,10 +145,11 @@ def leaves_with_gradients(backend: str, gaussians: Gaussians, settings: RenderSe
 @pytest.mark.parametrize("antialiased", [False, True])
 def test_from_splats_is_autograd_and_a_step(backend: str, antialiased: bool, sparse: bool, seed: int) -> None:
     """One pass from the splats = autograd all the way to the Gaussians, then `adam`; unseen rows included."""
-    gaussians, camera = crowd(150, 3, spread=2.0), askew(40, 30)
+    N = few(backend, 150, 24)
+    gaussians, camera = crowd(N, 3, spread=2.0), askew(40, 30)
     settings, step = RenderSettings(antialiased=antialiased), replace(TOLERANT, sparse=sparse)
     splats, weight = leaves_with_gradients(backend, gaussians, settings)
-    assert 0 < splats.seen.sum() < 150
+    assert 0 < splats.seen.sum() < N
 
     slow = trainable(gaussians)
     stages = load(backend)
@@ -174,7 +175,7 @@ def test_from_splats_against_reference(
     drawn, moved = degrees
     camera, settings = askew(40, 30), RenderSettings(sh_degree=drawn)
     step = replace(TOLERANT, count=4, sparse=sparse, sh_degree=moved, sh_count=2)
-    gaussians = crowd(300, 3, spread=2.0)
+    gaussians = crowd(few(fast_backend, 300, 24), 3, spread=2.0)
     splats, _ = leaves_with_gradients(fast_backend, gaussians, settings)
     exact_splats = exactly(splats)
 

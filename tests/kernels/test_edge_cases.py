@@ -165,5 +165,5 @@ def test_wrong_type_is_refused_in_a_sentence(fast_backend: str) -> None:
 
 
 def test_unknown_backend() -> None:
-    with pytest.raises(BackendError, match=r"no backend named 'gpux' \(known: auto reference cpu\)"):
+    with pytest.raises(BackendError, match=r"no backend named 'gpux' \(known: auto reference cpu gpu\)"):
         load("gpux")

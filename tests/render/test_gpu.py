@@ -5,11 +5,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import pretend_backend
 import pytest
 import torch
-from on_gpu import machine_with_gpu
-from pretend import OnGPU, PretendGPU, pretended
 
 import sfumato
 from sfumato.core.camera import Camera
@@ -22,6 +19,9 @@ from sfumato.render.path import focus_of, orbit_around
 from sfumato.render.render import MOST_REMEMBERED, _rooms, render
 from sfumato.render.video import depth_range
 
+import pretend_backend
+from on_gpu import machine_with_gpu
+from pretend import OnGPU, PretendGPU, pretended
 from scenes import crowd, straight
 
 WIDTH, HEIGHT = 60, 40

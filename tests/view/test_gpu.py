@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from on_gpu import machine_with_gpu
-from pretend import PretendGPU
 
 from sfumato.core.gaussians import Gaussians
 from sfumato.core.image import to_uint8
@@ -20,6 +18,8 @@ from sfumato.view.pace import Pace
 from sfumato.view.packed import most_important, pack, to_bytes
 from sfumato.view.snapshots import Snapshots, Worker
 
+from on_gpu import machine_with_gpu
+from pretend import PretendGPU
 from scenes import crowd, straight
 
 

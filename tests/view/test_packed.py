@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from agreeing import browser_reads
 
 from sfumato.core.gaussians import Gaussians
 from sfumato.formats import ply
 from sfumato.view.packed import ROW, Packed, importance, most_important, pack, to_bytes, unpack
+
+from agreeing import browser_reads
 
 
 def some(count: int, degree: int, seed: int) -> Gaussians:

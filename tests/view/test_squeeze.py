@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from agreeing import browser_reads
 
 from sfumato.core.errors import InputError
 from sfumato.core.gaussians import Gaussians
@@ -16,6 +15,7 @@ from sfumato.render.render import render
 from sfumato.view.packed import ROW
 from sfumato.view.squeeze import BUDGET, LEAST, SEGMENT, Steps, budget_of, expand, squeeze, squeeze_with
 
+from agreeing import browser_reads
 from scenes import crowd, straight
 
 

@@ -1,1 +1,9 @@
-"""The same stages in Triton, for NVIDIA and AMD GPUs: compiled at first use, no compiler to install."""
+"""The same stages in Triton, for NVIDIA and AMD GPUs: compiled when first used, nothing is compiled at install."""
+
+from sfumato.kernels.gpu.adam import adam, adam_from_splats
+from sfumato.kernels.gpu.bin import bin
+from sfumato.kernels.gpu.blend import blend
+from sfumato.kernels.gpu.photometric import photometric
+from sfumato.kernels.gpu.project import project
+
+__all__ = ["adam", "adam_from_splats", "bin", "blend", "photometric", "project"]
