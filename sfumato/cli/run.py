@@ -159,7 +159,8 @@ def train_and_report(
             refined = start if isinstance(start, Gaussians) else None
             config = budget.rehearsed(config) if budget else config
             keep, most = (budget.keep, budget.most) if budget else (None, None)
-            config = plan_steps(scene, config, seconds, backend, refined, keep, most)
+            on_device = budget.on_device if budget else None
+            config = plan_steps(scene, config, seconds, backend, refined, keep, most, on_device)
             say(f"{seconds:g} seconds are enough for {config.steps} steps; --steps {config.steps} repeats this run")
         planning = perf_counter() - began
         config = config.fixed(scene)
