@@ -42,7 +42,8 @@ class Variant:
     degree: int = 3
     step: AdamStep = AdamStep(RATES, count=2)  # noqa: RUF009, it is frozen
     fused: bool = True  # False: autograd all the way, then adam
-    half: bool = False  # shN in half precision
+    half: bool = False  # shN is drawn from a copy in half precision
+    penalty: bool = False  # opacities and scales have gradients of their own, as in Markov-chain training
     floats: bool = False  # photos as floats
 
 
@@ -58,33 +59,38 @@ VARIANTS = (
     Variant("deterministic, degree 0", replace(PLAIN, deterministic=True), degree=0),
     Variant("deterministic, depth, absolute probe", RenderSettings(deterministic=True, probe="absolute"), degree=0),
     Variant("half", PLAIN, half=True),
+    Variant("penalty, higher harmonics rest", PLAIN, step=AdamStep(RATES, 2, sh_degree=0), penalty=True),
     Variant("autograd, adam", RenderSettings(), fused=False),
-    Variant("autograd, adam, half", PLAIN, fused=False, half=True),
+    Variant("autograd, adam, half, sparse", PLAIN, fused=False, half=True, step=AdamStep(RATES, 2, sparse=True)),
+    Variant("autograd, antialiased, degree 0", RenderSettings(antialiased=True), degree=0, fused=False),
 )
 FEW = tuple(v for v in VARIANTS if v.name in ("degree 3", "degree 0", "depth, absolute probe, float photo"))
 
 
-def train(variant: Variant, stages: Any, count: int = COUNT, width: int = WIDTH, height: int = HEIGHT) -> None:
-    """One training step as the trainer does it."""
-    gaussians, camera = cloud(count, width, height)
+def train(variant: Variant, stages: Any) -> None:
+    """One training step as the trainer does it, or as code that leaves everything to autograd does."""
+    settings = variant.settings
+    gaussians, camera = cloud(COUNT, WIDTH, HEIGHT)
     gaussians = replace(gaussians, shN=gaussians.shN[:, : (variant.degree + 1) ** 2 - 1].contiguous())
-    if variant.half:
-        gaussians = replace(gaussians, shN=gaussians.shN.half())
-    moments = Moments.zeros(gaussians.map(Tensor.float))
-    photo = torch.randint(0, 256, (3, height, width), dtype=torch.uint8).permute(1, 2, 0)
-    target = photo.float() / 255 if variant.floats else photo
-    if not variant.fused:
-        gaussians = gaussians.map(Tensor.requires_grad_)
-    splats = stages.project(gaussians, camera, variant.settings)
-    splats = splats.leaves() if variant.fused else splats
-    tiles = stages.bin(splats, width, height, variant.settings)
-    image, alpha, depth = stages.blend(splats, tiles, torch.ones(3), variant.settings)
-    loss = stages.photometric(image, target, 0.2)
+    moments = Moments.zeros(gaussians)
+    photo = torch.randint(0, 256, (3, HEIGHT, WIDTH), dtype=torch.uint8).permute(1, 2, 0)
+    gaussians = gaussians.map(Tensor.requires_grad_)
+    drawn = replace(gaussians, shN=gaussians.shN.half()) if variant.half else gaussians
+    if variant.fused:
+        with torch.no_grad():
+            splats = stages.project(drawn, camera, settings).leaves()
+    else:
+        splats = stages.project(drawn, camera, settings)
+    tiles = stages.bin(splats, WIDTH, HEIGHT, settings)
+    image, alpha, depth = stages.blend(splats, tiles, torch.ones(3), settings)
+    loss = stages.photometric(image, photo.float() / 255 if variant.floats else photo, 0.2)
     if depth is not None:
         loss = loss + 0.1 * depth.mean() + 0.1 * alpha.mean()
+    if variant.penalty:
+        loss = loss + torch.sigmoid(gaussians.logit_opacities).mean() + torch.exp(gaussians.log_scales).mean()
     loss.backward()
     if variant.fused:
-        stages.adam_from_splats(gaussians, splats, camera, variant.settings, moments, variant.step)
+        stages.adam_from_splats(gaussians, splats, camera, settings, moments, variant.step)
     else:
         stages.adam(gaussians, moments, variant.step)
 

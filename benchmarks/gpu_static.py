@@ -24,17 +24,7 @@ from typing import Any
 
 from gpu_machine_code import Cost, cost_amd, cost_nvidia
 
-# (name, what Triton calls it, threads of a warp)
-TARGETS = {
-    "sm_75": ("cuda", 75, 32),
-    "sm_80": ("cuda", 80, 32),
-    "sm_90": ("cuda", 90, 32),
-    "sm_100": ("cuda", 100, 32),
-    "gfx90a": ("hip", "gfx90a", 64),
-    "gfx942": ("hip", "gfx942", 64),
-    "gfx1100": ("hip", "gfx1100", 32),
-    "gfx1201": ("hip", "gfx1201", 32),
-}
+TARGETS = ("sm_75", "sm_80", "sm_90", "sm_100", "gfx90a", "gfx942", "gfx1100", "gfx1201")
 MOST_STACK = 0  # bytes per thread; a register that goes to memory and back costs more than all it saves
 MOST_SPILLS = 0
 # Instructions of one visit of a Gaussian to the pixels of a warp (columns, rows), on NVIDIA: three colors, nine sums.
@@ -75,6 +65,13 @@ class Row:
         return ""
 
 
+def triton_target(target: str) -> tuple[str, int | str, int]:
+    """Backend, architecture and threads of a warp, as Triton calls them."""
+    if target.startswith("sm_"):
+        return "cuda", int(target.removeprefix("sm_")), 32
+    return "hip", target, 64 if target.startswith("gfx9") else 32
+
+
 def record(file: Path, few: bool) -> None:
     """Write the launches of small training steps to `file`, by another Python that interprets kernels."""
     command = [sys.executable, str(Path(__file__).with_name("gpu_launches.py")), str(file), *(["--few"] * few)]
@@ -87,7 +84,7 @@ def build(launch: dict[str, Any], target: str) -> Any:
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    backend, architecture, lanes = TARGETS[target]
+    backend, architecture, lanes = triton_target(target)
     kernel = getattr(importlib.import_module(launch["module"]), launch["name"])
     signature: dict[str, Any] = {}
     constants: dict[tuple[int, ...], Any] = {}
@@ -143,7 +140,7 @@ def measure(launch: dict[str, Any], target: str) -> Cost | str:
         return f"{type(error).__name__}: {str(error).strip()[-300:]}"
     if errors:
         return f"{errors[0]} ({len(errors)} such lines)"
-    if TARGETS[target][0] == "cuda":
+    if triton_target(target)[0] == "cuda":
         tools = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
         return cost_nvidia(compiled.asm["cubin"], compiled.metadata.shared, tools)
     return cost_amd(compiled.asm["amdgcn"], compiled.metadata.shared)
@@ -173,7 +170,7 @@ def _visits(launch: dict[str, Any], cost: Cost, target: str) -> tuple[float, flo
     kernel = _name(launch)
     if kernel not in PER_VISIT and not (kernel.startswith("blend") and cost.per_exp2):
         return 0, 0
-    backend, _, lanes = TARGETS[target]
+    backend, _, lanes = triton_target(target)
     size = (_constant(launch, "TILE"), _constant(launch, "ROWS"))
 
     def of(budgets: dict[str, dict[tuple[int, int], int]]) -> int:
@@ -260,7 +257,7 @@ def _line(row: Row) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--targets", nargs="+", choices=TARGETS, default=list(TARGETS))
+    parser.add_argument("--targets", nargs="+", default=TARGETS)
     parser.add_argument("--kernels", default="", help="only kernels with this in their name, as in blend.forward")
     parser.add_argument("--few", action="store_true", help="only the ways to train that matter most")
     parser.add_argument("--launches", type=Path, help="compile these instead of recording what the backend launches")
