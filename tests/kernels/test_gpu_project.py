@@ -24,8 +24,7 @@ gpu: Any = importlib.import_module("sfumato.kernels.gpu.project")  # the module,
 memory: Any = importlib.import_module("sfumato.kernels.gpu.memory")
 harmonics: Any = importlib.import_module("sfumato.kernels.gpu.harmonics")
 launch: Any = importlib.import_module("sfumato.kernels.gpu.launch")
-load_rows, store_rows = memory.load_rows, memory.store_rows
-load_long_rows, store_long_rows = memory.load_long_rows, memory.store_long_rows
+load_rows, load_long_rows, store_rows = memory.load_rows, memory.load_long_rows, memory.store_rows
 basis_of, direction_gradient = harmonics.basis_of, harmonics.direction_gradient
 
 CAMERA = askew(40, 30)
@@ -166,10 +165,10 @@ def _copied_rows(table, result, first, width, COUNT: tl.constexpr, LONG: tl.cons
     inside = lane < BLOCK - 1
     if LONG:
         numbers = load_long_rows(table, start, lane, width, inside, COUNT)
-        store_long_rows(result, 0, lane, COUNT, numbers, inside, COUNT)
     else:
         numbers = load_rows(table, start, lane, width, inside, COUNT)
-        store_rows(result, 0, lane, COUNT, numbers, inside)
+    for k in tl.static_range(COUNT):
+        store_rows(result + k, 0, lane, COUNT, (numbers[k],), inside)
 
 
 @pytest.mark.parametrize("COUNT", [1, 3, 9, 16, 24, 45, 72])

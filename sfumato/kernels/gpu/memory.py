@@ -6,7 +6,7 @@ Row first + lane: `first` (the program's first row) has 64 bits, for 30 million 
 import triton
 import triton.language as tl
 
-__all__ = ["load_long_rows", "load_rows", "side_by_side", "store_long_rows", "store_rows"]
+__all__ = ["load_long_rows", "load_rows", "side_by_side", "store_rows"]
 
 
 @triton.jit
@@ -39,16 +39,6 @@ def load_long_rows(table, first, lane, width, mask, COUNT: tl.constexpr):
         wanted = mask[:, None] & (column < COUNT)[None, :]
         numbers += _columns(tl.load(table + first * width + at, mask=wanted, other=0.0).to(tl.float32))
     return numbers
-
-
-@triton.jit
-def store_long_rows(table, first, lane, width, numbers, mask, COUNT: tl.constexpr):
-    """The first COUNT of a tuple, whose length is a multiple of 16, to the first places of rows; see load_long_rows."""
-    for start in tl.static_range(0, COUNT, 16):
-        column = start + tl.arange(0, 16)
-        at = lane[:, None] * width + column[None, :]
-        wanted = mask[:, None] & (column < COUNT)[None, :]
-        tl.store(table + first * width + at, side_by_side(numbers, start), mask=wanted)
 
 
 @triton.jit

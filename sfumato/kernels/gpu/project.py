@@ -30,7 +30,7 @@ from sfumato.kernels.gpu.lens import (
     to_camera,
     unit_quaternion,
 )
-from sfumato.kernels.gpu.memory import load_long_rows, load_rows, store_long_rows, store_rows
+from sfumato.kernels.gpu.memory import load_long_rows, load_rows, store_rows
 from sfumato.kernels.lens import least_alpha, lens_of, viewmat_gradient
 from sfumato.kernels.stages import RenderSettings, Splats
 
@@ -218,27 +218,27 @@ def _backward(
     """Rows of seen Gaussians, `width` numbers of shN each; with CAMERA, a row of `sums` for viewmat_gradient."""
     first, lane = tl.program_id(0).to(tl.int64) * BLOCK, tl.arange(0, BLOCK)
     seen = tl.load(radii + first * 2 + lane * 2, mask=first + lane < N, other=0.0) > 0
-    mean, quat = load_rows(means, first, lane, 3, seen, 3), load_rows(quats, first, lane, 4, seen, 4)
-    log_scale, logit = load_rows(log_scales, first, lane, 3, seen, 3), load_rows(logits, first, lane, 1, seen, 1)
+    mean = load_rows(means, first, lane, 3, seen, 3)
+    color, g_color = load_rows(colors, first, lane, 3, seen, 3), load_rows(g_colors, first, lane, 3, seen, 3)
+    v, basis, shades = color_gradients(lens, mean, color, g_color, shN, first, lane, width, seen, DEGREE)
+    store_rows(g_sh0, first, lane, 3, (basis[0] * shades[0], basis[0] * shades[1], basis[0] * shades[2]), seen)
+    higher = ()
+    BASES: tl.constexpr = (DEGREE + 1) * (DEGREE + 1)
+    for k in tl.static_range(1, BASES):
+        higher += (basis[k] * shades[0], basis[k] * shades[1], basis[k] * shades[2])
+    store_rows(g_shN, first, lane, width, higher, seen)
+    tl.debug_barrier()  # one thing after the other: registers would not hold both
+
+    quat, log_scale = load_rows(quats, first, lane, 4, seen, 4), load_rows(log_scales, first, lane, 3, seen, 3)
+    logit = load_rows(logits, first, lane, 1, seen, 1)
     mean2d, conic = load_rows(g_means2d, first, lane, 2, seen, 2), load_rows(g_conics, first, lane, 3, seen, 3)
     depth, opacity = load_rows(g_depths, first, lane, 1, seen, 1), load_rows(g_opacities, first, lane, 1, seen, 1)
     splat = mean2d + conic + depth + opacity
     g, to_view = pull_back(lens, mean, quat, log_scale, logit[0], splat, ANTIALIASED)
-
-    color, g_color = load_rows(colors, first, lane, 3, seen, 3), load_rows(g_colors, first, lane, 3, seen, 3)
-    v, basis, shades = color_gradients(lens, mean, color, g_color, shN, first, lane, width, seen, DEGREE)
     store_rows(g_means, first, lane, 3, (g[0] + v[0], g[1] + v[1], g[2] + v[2]), seen)
     store_rows(g_log_scales, first, lane, 3, (g[3], g[4], g[5]), seen)
     store_rows(g_quats, first, lane, 4, (g[6], g[7], g[8], g[9]), seen)
     store_rows(g_logits, first, lane, 1, (g[10],), seen)
-    store_rows(g_sh0, first, lane, 3, (basis[0] * shades[0], basis[0] * shades[1], basis[0] * shades[2]), seen)
-    higher, zero = (), tl.zeros_like(logit[0])
-    BASES: tl.constexpr = (DEGREE + 1) * (DEGREE + 1)
-    for k in tl.static_range(1, BASES):
-        higher += (basis[k] * shades[0], basis[k] * shades[1], basis[k] * shades[2])
-    for _ in tl.static_range((3 - 3 * BASES) % 16):
-        higher += (zero,)
-    store_long_rows(g_shN, first, lane, width, higher, seen, 3 * BASES - 3)
     if CAMERA:
         terms = to_view + v
         for k in tl.static_range(15):
