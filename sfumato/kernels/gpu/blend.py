@@ -20,15 +20,7 @@ from sfumato.core.errors import BackendError
 from sfumato.kernels.gpu.blend_backward import backward
 from sfumato.kernels.gpu.launch import checked, launch
 from sfumato.kernels.gpu.math import WARP, greatest, lowest_bit, zeros_each
-from sfumato.kernels.gpu.records import (
-    BATCH,
-    COLOR,
-    alpha_at,
-    limits_of,
-    make_records,
-    pixels_of,
-    reaching,
-)  # fmt: skip
+from sfumato.kernels.gpu.records import BATCH, COLOR, alpha_at, limits_of, make_records, pixels_of, reaching
 from sfumato.kernels.stages import TILE, RenderSettings, Splats, TileLists
 
 __all__ = ["blend"]
@@ -67,7 +59,7 @@ class _Blend(torch.autograd.Function):
         alpha = records.new_empty(size)
         weighted = records.new_empty(size) if settings.depth else None
         programs = tiles.tiles_x * tiles.tiles_y * PARTS
-        walked = ids.new_empty(programs)
+        walked = ids.new_empty(programs)  # how many pairs each of them tests
         launch(
             _forward, (programs,), records, offsets, ids, background, planes, alpha,
             alpha if weighted is None else weighted, walked, tiles.width, tiles.height, limits_of(settings), warps=1,

@@ -1,4 +1,4 @@
-"""Small functions that kernels share: fast exp2 and reciprocal, bits of a mask, sums over lanes of a warp.
+"""Small functions that kernels share: a fast reciprocal, bits of a mask, sums over lanes of a warp.
 
 Where PTX is True they are lines of NVIDIA's assembly, without the care for denormal numbers and last bits that the
 plain twins take; nothing else differs.
@@ -7,21 +7,9 @@ plain twins take; nothing else differs.
 import triton
 import triton.language as tl
 
-__all__ = ["WARP", "exp2", "greatest", "lane_sums", "lowest_bit", "reciprocal", "zeros_each"]
+__all__ = ["WARP", "greatest", "lane_sums", "lowest_bit", "reciprocal", "zeros_each"]
 
 WARP: tl.constexpr = tl.constexpr(32)  # lanes that work in step; where there are 64, both halves do the same
-
-
-@triton.jit
-def exp2(x, PTX: tl.constexpr):
-    """2^x; tiny results are 0."""
-    if PTX:
-        result = tl.inline_asm_elementwise(
-            "ex2.approx.ftz.f32 $0, $1;", "=f,f", [x], dtype=tl.float32, is_pure=True, pack=1
-        )
-    else:
-        result = tl.exp2(x)
-    return result
 
 
 @triton.jit

@@ -1,8 +1,8 @@
 """Splats to records that blending reads: a few cache sectors each, alpha as a power of two.
 
 alpha = opacity exp(-d^T conic d / 2) = 2^(l + a dx^2 + b dx dy + c dy^2), with log2(e) folded into a, b, c and l.
-A pixel is drawn when that exponent is at least log2(alpha_min): nobody computes a power to find that out. Products are
-fused with sums by hand where forward and backward must take the same decisions.
+A splat is drawn in a pixel when that exponent is at least log2(alpha_min). Products are fused with sums by hand where
+forward and backward must take the same decisions.
 """
 
 import math
@@ -110,7 +110,7 @@ def reaching(
     """
     j = tl.arange(0, BATCH)
     listed = j < end - start
-    record = records + tl.load(ids + start + j, mask=listed, other=0) * STRIDE
+    record = records + tl.load(ids + start + j, mask=listed, other=0).to(tl.int64) * STRIDE
     x0 = left - tl.load(record + MEAN_X, mask=listed, other=0.0)
     y0 = top - tl.load(record + MEAN_Y, mask=listed, other=0.0)
     x1, y1 = x0 + (COLUMNS - 1), y0 + (ROWS - 1)
@@ -132,9 +132,9 @@ def reaching(
 
 @triton.jit
 def pixels_of(tile, part, width, height, TILE: tl.constexpr, ROWS: tl.constexpr):
-    """The pixels of a tile's part: lane l has column l % TILE and every second (WARP / TILE) row; where they are.
+    """The pixels of a tile's part, lane by lane: column (WARP,), row (n, WARP), the first pixel's center (left, top).
 
-    Column (WARP,), row (n, WARP), the first pixel's center (left, top).
+    Lanes side by side are pixels side by side; a lane's own pixels stand in one column, WARP / TILE rows apart.
     """
     tiles_x = tl.cdiv(width, TILE)
     x0, y0 = (tile % tiles_x) * TILE, (tile // tiles_x) * TILE + part * ROWS
