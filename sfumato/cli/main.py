@@ -121,8 +121,8 @@ def _outside(error: Exception) -> str | None:
         return f"{place}{error.strerror}"
     if lacks_gpu_memory(error):
         return (
-            "there is not enough memory on the GPU; close other programs that use it, or try a smaller --gpu-memory,"
-            " --downscale 2, a smaller --max-gaussians or --backend cpu"
+            "there is not enough memory on the GPU; close other programs that use it, or try smaller pictures, as by"
+            " --downscale 2, a smaller --max-gaussians or --gpu-memory, or --backend cpu"
         )
     if lacks_memory(error):
         return "there is not enough memory; try --downscale 2, fewer photos or a smaller --max-gaussians"
