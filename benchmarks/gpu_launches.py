@@ -45,6 +45,7 @@ class Variant:
     half: bool = False  # shN is drawn from a copy in half precision
     penalty: bool = False  # opacities and scales have gradients of their own, as in Markov-chain training
     floats: bool = False  # photos as floats
+    camera: bool = False  # the camera's place has a gradient, too
 
 
 PLAIN = RenderSettings(depth=False)
@@ -63,6 +64,7 @@ VARIANTS = (
     Variant("autograd, adam", RenderSettings(), fused=False),
     Variant("autograd, adam, half, sparse", PLAIN, fused=False, half=True, step=AdamStep(RATES, 2, sparse=True)),
     Variant("autograd, antialiased, degree 0", RenderSettings(antialiased=True), degree=0, fused=False),
+    Variant("autograd, camera, degree 1", PLAIN, degree=1, fused=False, camera=True),
 )
 FEW = tuple(v for v in VARIANTS if v.name in ("degree 3", "degree 0", "depth, absolute probe, float photo"))
 
@@ -71,6 +73,7 @@ def train(variant: Variant, stages: Any) -> None:
     """One training step as the trainer does it, or as code that leaves everything to autograd does."""
     settings = variant.settings
     gaussians, camera = cloud(COUNT, WIDTH, HEIGHT)
+    camera = replace(camera, viewmat=camera.viewmat.requires_grad_(variant.camera))
     gaussians = replace(gaussians, shN=gaussians.shN[:, : (variant.degree + 1) ** 2 - 1].contiguous())
     moments = Moments.zeros(gaussians)
     photo = torch.randint(0, 256, (3, HEIGHT, WIDTH), dtype=torch.uint8).permute(1, 2, 0)
