@@ -17,7 +17,10 @@ from sfumato.kernels.gpu.math import WARP, reciprocal
 from sfumato.kernels.lens import least_alpha
 from sfumato.kernels.stages import RenderSettings
 
-__all__ = ["BATCH", "COLOR", "Limits", "alpha_at", "limits_of", "make_records", "pixels_of", "reaching", "stride_of"]
+__all__ = [
+    "BATCH", "COLOR", "A", "B", "C", "Limits", "alpha_at", "limits_of", "make_records", "pixels_of", "reaching",
+    "stride_of",
+]  # fmt: skip
 
 LOG2E: tl.constexpr = tl.constexpr(1 / math.log(2))
 BATCH: tl.constexpr = tl.constexpr(32)  # pairs that are tested at once: one bit of a mask each
