@@ -8,9 +8,10 @@ from time import perf_counter
 from sfumato.core.errors import InputError
 from sfumato.core.gaussians import Gaussians
 from sfumato.core.scene import Scene
+from sfumato.kernels.backends import choose
 from sfumato.kernels.stages import Rates
 from sfumato.train.config import TrainConfig
-from sfumato.train.trainer import OnStep, Progressed, train
+from sfumato.train.trainer import OnStep, Progressed, ignore, train
 
 __all__ = ["plan_steps"]
 
@@ -31,14 +32,15 @@ def plan_steps(
     start: Gaussians | None = None,
     keep: int | None = None,
     most: int | None = None,
+    on_device: int | None = None,
 ) -> TrainConfig:
     """The config with `steps`, and `max_gaussians` where it is None, so that planning and training fit into `seconds`.
 
     Measured by rehearsals: the whole training in a few dozen steps, thrown away afterwards. They pass through the
     same sizes of photos, numbers of Gaussians and edits, and 60 to 100 of their steps cost within 5 % of what those
-    of training do on average. Kernels must be compiled before. start and keep are those of `train`. most: Gaussians
-    that memory has room for, in rehearsals and in the plan; None: any number. Raises InputError when `seconds` is not
-    positive, or too short for a single step.
+    of training do on average. Kernels must be compiled before; those of a GPU are by a first rehearsal. start, keep and
+    on_device are those of `train`. most: Gaussians that memory has room for, in rehearsals and in the plan; None: any
+    number. Raises InputError when `seconds` is not positive, or too short for a single step.
     """
     if not seconds > 0:
         raise InputError(f"seconds must be positive; got {seconds}")
@@ -46,8 +48,10 @@ def plan_steps(
     caps = [_bounded(config.max_gaussians, most)] if config.max_gaussians else _caps(most)
 
     def learn(config: TrainConfig, on_step: OnStep) -> None:
-        train(scene, config, backend, on_step, start, keep)
+        train(scene, config, backend, on_step, start, keep, on_device)
 
+    if choose(backend)[0] == "gpu":
+        learn(replace(config, max_gaussians=caps[0], steps=TASTE), ignore)
     costs = [_measure(learn, replace(config, max_gaussians=cap), seconds) for cap in caps]
     left = USED * seconds - (perf_counter() - began)
 

@@ -3,18 +3,43 @@
 import math
 from collections.abc import Iterator
 
-import pretend_backend
 import pytest
 import torch
-from pretend import PretendGPU, pretended
 
 from sfumato.core.camera import Camera
+from sfumato.core.errors import BackendError
 from sfumato.core.gaussians import Gaussians
 from sfumato.core.image import to_uint8
 from sfumato.core.scene import Points, Scene, View
 from sfumato.kernels import reference
-from sfumato.kernels.backends import load
+from sfumato.kernels.backends import choose, load
 from sfumato.kernels.stages import RenderSettings
+
+import pretend_backend
+from pretend import PretendGPU, pretended
+
+# interpreted, training takes a second for a step: tests/train/test_gpu_training.py has as much of that as there is time
+# for, and test_on_device.py what is around the kernels
+FAST = ["cpu", "gpu"] if torch.cuda.is_available() else ["cpu"]
+
+
+@pytest.fixture(params=["reference", *FAST])
+def backend(request: pytest.FixtureRequest) -> str:
+    """The name of each backend that trains quickly here; scenes are on the CPU for all of them."""
+    return usable(request.param)
+
+
+@pytest.fixture(params=FAST)
+def fast_backend(request: pytest.FixtureRequest) -> str:
+    """The same but for the reference."""
+    return usable(request.param)
+
+
+def usable(name: str) -> str:
+    try:
+        return choose(name)[0]
+    except BackendError as error:
+        pytest.skip(f"BACKEND {name} NOT TESTED: {error}")
 
 
 def picture(gaussians: Gaussians, camera: Camera) -> torch.Tensor:

@@ -26,7 +26,7 @@ class StopError(Exception):
 
 
 def config_of(density: Density) -> TrainConfig:
-    return TrainConfig(steps=STEPS, max_gaussians=60, density=density)
+    return TrainConfig(steps=STEPS, max_gaussians=60, density=density, deterministic=True)
 
 
 def same(a: Gaussians, b: Gaussians) -> bool:
@@ -213,6 +213,7 @@ def test_configurations_survive_json() -> None:
         TrainConfig(),
         TrainConfig.make("mcmc", quality=True).refining(),
         config_of(Adaptive(resets=(0.5,))),
+        TrainConfig(shN_stride=16, sparse_adam=True, half_shN=True, reorder_every=0.2, deterministic=True),
     ):
         assert TrainConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
     with pytest.raises(InputError, match="not written by this version"):

@@ -73,7 +73,10 @@ def test_quality_takes_more_steps_and_more_gaussians() -> None:
     assert TrainConfig.make(quality=True, steps=9).steps_for(scene(3)) == 9
 
 
-@pytest.mark.parametrize("wrong", [{"steps": 0}, {"patience": 0}, {"max_gaussians": 0}, {"sh_degree": 5}])
+WRONG = [{"steps": 0}, {"patience": 0}, {"max_gaussians": 0}, {"sh_degree": 5}, {"shN_stride": 0}, {"reorder_every": 2}]
+
+
+@pytest.mark.parametrize("wrong", WRONG)
 def test_numbers_out_of_range_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(InputError, match=next(iter(wrong))):
         TrainConfig(**wrong)

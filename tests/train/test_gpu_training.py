@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from pretend import pretended
 
 from sfumato.core.camera import Camera
 from sfumato.core.errors import BackendError
@@ -21,6 +20,8 @@ from sfumato.train import TrainConfig, train
 from sfumato.train.config import Coarse
 from sfumato.train.density import MCMC, Adaptive
 from sfumato.train.trainer import Training
+
+from pretend import pretended
 
 RATES = Rates(*(4 * rate for rate in TrainConfig().rates))
 CONFIG = TrainConfig(

@@ -11,7 +11,7 @@ from sfumato.core.scene import EMPTY, IGNORED, SHOWN, Picture, Scene
 from sfumato.render.render import render
 from sfumato.train import TrainConfig, train
 
-CONFIG = TrainConfig(steps=60, max_gaussians=60)
+CONFIG = TrainConfig(steps=60, max_gaussians=60, deterministic=True)
 
 
 def with_masks(scene: Scene, value: int, spoil: bool = False) -> Scene:

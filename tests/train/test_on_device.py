@@ -6,10 +6,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import pretend_backend
 import pytest
 import torch
-from pretend import PretendGPU
 
 from sfumato.core.errors import BackendError, TileListError
 from sfumato.core.gaussians import Gaussians
@@ -22,6 +20,9 @@ from sfumato.train.density import MCMC, Adaptive, Density, Span
 from sfumato.train.density.mcmc import _drawn
 from sfumato.train.edit import Edit
 from sfumato.train.trainer import Training
+
+import pretend_backend
+from pretend import PretendGPU
 
 CONFIG = TrainConfig(steps=40, max_gaussians=40, coarse=Coarse(0.1, 0.2))
 OPTIONS: dict[str, dict[str, Any]] = {

@@ -9,13 +9,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from pretend import PretendGPU, pretended
 
 from sfumato.core.camera import Camera
 from sfumato.core.errors import InputError
 from sfumato.core.image import planar
 from sfumato.core.scene import EMPTY, IGNORED, SHOWN, Picture, Size, View
 from sfumato.train.photos import AHEAD, Lesson, Photos, under_way
+
+from pretend import PretendGPU, pretended
 
 SIDE = 32
 BYTES = 3 * SIDE * SIDE

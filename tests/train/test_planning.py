@@ -95,8 +95,8 @@ def test_rehearsals_start_from_what_training_starts_from(toy: Scene, monkeypatch
     monkeypatch.setattr(planning, "perf_counter", lambda: clock.now)
     monkeypatch.setattr(planning, "train", noted)
     start = Gaussians.empty(1)
-    plan_steps(toy, CONFIG.refining(), 60.0, "reference", start, 1000)
-    assert seen == {(start, 1000)}
+    plan_steps(toy, CONFIG.refining(), 60.0, "reference", start, 1000, on_device=7)
+    assert seen == {(start, 1000, 7)}
 
 
 @pytest.mark.parametrize(
@@ -135,3 +135,22 @@ def test_a_real_training_can_be_planned(toy: Scene) -> None:
     assert config.steps is not None
     assert config.steps >= 1
     assert len(train(toy, replace(config, steps=min(5, config.steps)), "reference"))
+
+
+def test_a_gpu_compiles_its_kernels_before_anything_is_measured(toy: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first training takes 3 seconds more; that makes the plan shorter by them, and by no more."""
+    clock = Clockwork(0.1, 0.004)
+    asked: list[tuple[int | None, int | None]] = []
+
+    def learn(scene: Scene, config: TrainConfig, backend: str, on_step: OnStep, *more: int | None) -> None:
+        clock.now += 0.0 if asked else 3.0
+        asked.append((config.steps, more[-1]))
+        clock.train(scene, config, backend, on_step)
+
+    monkeypatch.setattr(planning, "perf_counter", lambda: clock.now)
+    monkeypatch.setattr(planning, "train", learn)
+    monkeypatch.setattr(planning, "choose", lambda name: (name, None))
+    config = plan_steps(toy, CONFIG, 30.0, "gpu", on_device=7)
+    assert {room for _, room in asked} == {7}
+    clock.train(toy, config, "gpu", lambda progressed: None)
+    assert 0.88 * 30 < clock.now <= 30

@@ -16,7 +16,7 @@ from sfumato.train.bounds import LARGEST, SMALLEST
 from sfumato.train.config import Coarse
 from sfumato.train.density import MCMC, Adaptive, Density
 
-SHORT = TrainConfig(steps=20, max_gaussians=30)
+SHORT = TrainConfig(steps=20, max_gaussians=30, deterministic=True)
 
 
 def recorded(scene: Scene, config: TrainConfig, backend: str) -> tuple[Gaussians, list[tuple[float, float, int]]]:
