@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from pretend import pretended, unwrapped, wrapped
 from torch import Tensor
 
 from sfumato.core.errors import BackendError, TileListError
@@ -17,6 +16,7 @@ from sfumato.kernels.reference.bin import smallest_exponent
 from sfumato.kernels.reference.project import project
 from sfumato.kernels.stages import TILE, RenderSettings, Splats, TileLists
 
+from pretend import pretended, unwrapped, wrapped
 from scenes import askew, crowd, dot, straight
 
 pytest.importorskip("triton", reason="GPU BACKEND NOT TESTED: Triton is not installed (pip install triton)")
@@ -278,8 +278,9 @@ def test_a_late_number_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> Non
     done: list[str] = []
     empty = torch.empty
 
-    def pinned(shape: tuple[int, ...], *, dtype: torch.dtype, pin_memory: bool) -> Tensor:
+    def pinned(shape: tuple[int, ...], *, dtype: torch.dtype, device: str, pin_memory: bool) -> Tensor:
         assert pin_memory
+        assert device == "cpu"  # where tensors are made on the GPU unless told otherwise, pinning one fails
         return empty(shape, dtype=dtype)
 
     event = SimpleNamespace(record=done.append, synchronize=lambda: done.append("waited"))

@@ -16,7 +16,7 @@ class Late:
     def __init__(self, number: Tensor) -> None:
         self.number, self.arrived = number, None
         if number.device.type == "cuda":
-            self.number = torch.empty((), dtype=number.dtype, pin_memory=True)
+            self.number = torch.empty((), dtype=number.dtype, device="cpu", pin_memory=True)
             self.number.copy_(number, non_blocking=True)
             self.arrived = torch.cuda.Event()
             self.arrived.record(torch.cuda.current_stream(number.device))
