@@ -11,11 +11,15 @@ import torch
 from sfumato.core.errors import BackendError
 from sfumato.kernels import backends
 
+from interpreter import patch_language_once
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 torch.set_num_threads(1)  # the tensors here are small: more threads wait for each other, badly so on a busy machine
 
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")  # the GPU's kernels run in an interpreter; before triton is imported
+if backends.interpreted():
+    patch_language_once()
 
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"  # photos and splats that are too large for the repository
 
