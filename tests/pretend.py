@@ -16,6 +16,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from sfumato.kernels import backends
+
 __all__ = ["DEVICE", "OnGPU", "PretendGPU", "WaitError", "pretended", "unwrapped", "wrapped"]
 
 DEVICE = torch.device("cuda", 0)
@@ -335,5 +337,6 @@ def _patch_launches(patch: pytest.MonkeyPatch, gpu: PretendGPU) -> None:
 
     interpret = launch._run
     patch.setenv("TRITON_INTERPRET", "1")
+    patch.setattr(backends, "interpreted", lambda: False)  # or the GPU would be left idle
     patch.setattr(launch, "_run", run)
     patch.setattr(launch, "_reachable", lambda tensor: tensor.device.type == "cuda")

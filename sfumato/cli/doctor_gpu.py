@@ -27,7 +27,8 @@ import torch
 
 found = {"cuda": torch.version.cuda, "hip": torch.version.hip, "interpreted": os.environ.get("TRITON_INTERPRET") == "1"}
 found["hidden"] = {
-    name: os.environ[name] for name in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES") if name in os.environ
+    name: os.environ[name] for name in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
+    if name in os.environ
 }
 nvidia = shutil.which("nvidia-smi") or Path("/proc/driver/nvidia/version").exists() or Path("/dev/dxg").exists()
 amd = Path("/dev/kfd").exists() or shutil.which("rocminfo")
@@ -56,7 +57,7 @@ with warnings.catch_warnings(record=True) as heard:
     from sfumato.kernels.backends import choose
     found["auto"] = choose("auto")[0]
 found["idle"] = [" ".join(str(warning.message).split()) for warning in heard]
-if found["auto"] == "gpu" and not found["interpreted"]:
+if found["auto"] == "gpu":
     from sfumato.core.camera import Camera
     from sfumato.core.gaussians import Gaussians
     from sfumato.render.render import render
@@ -157,7 +158,7 @@ def _unseen(said: dict[str, Any]) -> _Finding:
 
 def _auto(said: dict[str, Any]) -> _Finding:
     computes = {"gpu": "the GPU computes", "cpu": "the CPU computes"}[said["auto"]]
-    if said["auto"] == "gpu" and (said["interpreted"] or "failed" in said or not said["apart"] <= APART):
+    if said["auto"] == "gpu" and ("failed" in said or not said["apart"] <= APART):
         return (
             AUTO,
             "note",

@@ -40,9 +40,13 @@ def load(name: str, device: torch.device | str = "cpu") -> Backend:
 def choose(name: str = "auto") -> tuple[str, torch.device]:
     """The backend that `name` means on this machine, and the device its tensors live on.
 
-    "auto" is "gpu" where torch sees one, else "cpu". Raises BackendError when the name is unknown, or "gpu" is asked
-    for and there is none. Warns (SfumatoWarning) when "auto" must leave a GPU idle.
+    "auto" is "gpu" where torch sees one, else "cpu". Where kernels are interpreted, "gpu" works on the CPU's tensors,
+    and "auto" is never "gpu". Raises BackendError when the name is unknown, or "gpu" is asked for and there is none.
+    Warns (SfumatoWarning) when "auto" must leave a GPU idle.
     """
+    if name == "gpu" and interpreted():
+        load(name)
+        return name, torch.device("cpu")
     if name == "gpu" or (name == "auto" and torch.cuda.is_available()):
         try:
             return "gpu", _gpu()
@@ -60,15 +64,16 @@ def choose(name: str = "auto") -> tuple[str, torch.device]:
 def _gpu() -> torch.device:
     """Where tensors of the gpu backend live. Raises BackendError where it cannot run."""
     load("gpu")
-    if torch.cuda.is_available():
-        device = torch.device("cuda", torch.cuda.current_device())
-        why = importlib.import_module("sfumato.kernels.gpu.ready").unusable(device)
-        if why is not None:
-            raise BackendError(f"backend 'gpu' cannot use {torch.cuda.get_device_name(device)}: {why}")
-        return device
+    if not torch.cuda.is_available():
+        raise BackendError("backend 'gpu' needs a GPU that torch sees, and it sees none; `sfumato doctor` says more")
+    device = torch.device("cuda", torch.cuda.current_device())
     if interpreted():
-        return torch.device("cpu")
-    raise BackendError("backend 'gpu' needs a GPU that torch sees, and it sees none; `sfumato doctor` says more")
+        why = "TRITON_INTERPRET=1 is set, which is for tests; unset it"
+    else:
+        why = importlib.import_module("sfumato.kernels.gpu.ready").unusable(device)
+    if why is not None:
+        raise BackendError(f"backend 'gpu' cannot use {torch.cuda.get_device_name(device)}: {why}")
+    return device
 
 
 def interpreted() -> bool:

@@ -82,6 +82,14 @@ def test_no_gpu_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose("gpu") == ("gpu", torch.device("cpu"))
 
 
+def test_the_interpreter_leaves_a_gpu_idle(gpu: types.SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It works on the CPU, a thousand times slower: for whoever asks, not for those who have forgotten the variable."""
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    assert choose("gpu") == ("gpu", torch.device("cpu"))
+    with pytest.warns(SfumatoWarning, match=r"there is a GPU, but the CPU is used: .*TRITON_INTERPRET=1 is set"):
+        assert choose() == ("cpu", torch.device("cpu"))
+
+
 def test_names_that_are_none() -> None:
     with pytest.raises(BackendError, match="no backend named 'abacus'"):
         choose("abacus")
