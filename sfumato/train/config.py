@@ -69,8 +69,8 @@ class TrainConfig:
     most_pairs: int = MOST_PAIRS  # of tile and splat in one picture; where it is passed, the largest Gaussians go
     time_from: float = 0.0  # the time before the first step: a whole training passes from 0 to 1
     # For Gaussians by the million on a GPU, where a step's time goes into reading and writing their numbers.
-    # shN is three quarters of a Gaussian. Moved in every so manieth step, it is neither read nor written by Adam in the
-    # others, whose gradients of it are lost: it learns so many times slower.
+    # shN is three quarters of a Gaussian. Moved in every k-th step, it is neither read nor written by Adam in the
+    # others, whose gradients of it are lost: it learns k times slower.
     shN_stride: int = 1
     # Adam leaves Gaussians alone that a photo does not see: fewer are read and written, and those that are seldom seen
     # no longer drift on by their old momentum, so results differ.

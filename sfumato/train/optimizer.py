@@ -16,7 +16,7 @@ class Adam:
 
     moments: Moments
     count: int = 0  # steps taken
-    shN_stride: int = 1  # shN moves in every so manieth of them
+    shN_stride: int = 1  # k: shN moves in every k-th of them
     sparse: bool = False  # rows without a gradient stay
 
     def step(

@@ -179,9 +179,9 @@ def divided(opacities: Tensor, copies: Tensor) -> tuple[Tensor, Tensor]:
     """
     copies = copies.clamp(max=MOST_COPIES)
     each = 1 - (1 - opacities) ** (1 / copies)
-    k = torch.arange(1, MOST_COPIES + 1)
-    table = torch.tensor([[math.comb(n, i) for i in k.tolist()] for n in range(MOST_COPIES + 1)], dtype=torch.float64)
-    signed = torch.where(k % 2 == 1, 1.0, -1.0).double() / k.double().sqrt()
-    k, table, signed = (tensor.to(opacities.device) for tensor in (k, table, signed))
-    overlap = (table[copies] * signed * each[:, None] ** k).sum(dim=1)
+    choices = [[math.comb(n, k) for n in range(MOST_COPIES + 1)] for k in range(MOST_COPIES + 1)]
+    table = torch.tensor(choices, dtype=torch.float64).to(opacities.device)
+    overlap = torch.zeros_like(each)
+    for k in range(1, MOST_COPIES + 1):  # one by one: all at once would be (M, 51), and take more than all the rest
+        overlap.addcmul_(table[k].index_select(0, copies), each**k, value=(-1) ** (k - 1) / math.sqrt(k))
     return each, opacities / overlap
