@@ -66,7 +66,9 @@ VARIANTS = (
     Variant("autograd, antialiased, degree 0", RenderSettings(antialiased=True), degree=0, fused=False),
     Variant("autograd, camera, degree 1", PLAIN, degree=1, fused=False, camera=True),
 )
-FEW = tuple(v for v in VARIANTS if v.name in ("degree 3", "degree 0", "depth, absolute probe, float photo"))
+FEW = tuple(
+    v for v in VARIANTS if v.name in ("degree 3", "deterministic, degree 0", "depth, absolute probe, float photo")
+)
 
 
 def train(variant: Variant, stages: Any) -> None:

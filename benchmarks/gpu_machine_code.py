@@ -30,10 +30,11 @@ class Cost:
 
     registers: int  # per thread; AMD: vector registers
     stack: int  # bytes of memory per thread, which spilled registers end in
-    spills: int  # registers kept in memory or in other registers, as far as the compiler says
+    spills: int  # registers kept in memory, as far as the compiler says
     shared: int  # bytes per block
     instructions: int
     per_exp2: float  # instructions of the innermost loop for each exponential in it; 0: there is none
+    parked: int = 0  # AMD: scalar registers, of a whole wave, kept in lanes of vector registers: not in memory
 
 
 # what is skipped: filling behind the last instruction, and AMD's hints to the scheduler
@@ -172,8 +173,9 @@ def cost_amd(assembly: str, shared: int) -> Cost:
     return Cost(
         registers=number("vgpr_count"),
         stack=number("private_segment_fixed_size"),
-        spills=number("vgpr_spill_count") + number("sgpr_spill_count"),
+        spills=number("vgpr_spill_count"),
         shared=max(shared, number("group_segment_fixed_size")),
         instructions=len(code[0]),
         per_exp2=per_exp2(code, "v_exp_f32"),
+        parked=number("sgpr_spill_count"),
     )

@@ -27,6 +27,7 @@ from gpu_machine_code import Cost, cost_amd, cost_nvidia
 TARGETS = ("sm_75", "sm_80", "sm_90", "sm_100", "gfx90a", "gfx942", "gfx1100", "gfx1201")
 MOST_STACK = 0  # bytes per thread; a register that goes to memory and back costs more than all it saves
 MOST_SPILLS = 0
+MOST_PARKED = 16  # two instructions each, on AMD, where a kernel has more arguments than scalar registers
 # Instructions of one visit of a Gaussian to the pixels of a warp (columns, rows), on NVIDIA: three colors, nine sums.
 PER_VISIT = {
     "blend._forward": {(16, 8): 80},
@@ -57,6 +58,8 @@ class Row:
             return f"stack of {self.cost.stack} bytes, at most {MOST_STACK}"
         if self.cost.spills > MOST_SPILLS:
             return f"{self.cost.spills} spills, at most {MOST_SPILLS}"
+        if self.cost.parked > MOST_PARKED:
+            return f"{self.cost.parked} scalar registers parked in vector registers, at most {MOST_PARKED}"
         if math.isnan(self.per_visit):
             return "its visits cannot be counted, or have no budget"
         if self.per_visit > self.most_per_visit:
@@ -232,8 +235,8 @@ def show(rows: Iterable[Row]) -> bool:
     for row in rows:
         if not shown or (shown[-1].kernel, shown[-1].variant) != (row.kernel, row.variant):
             print(f"\n{row.kernel} ({row.variant})")
-            print("| target | registers | stack | spills | shared | instructions | per visit | budget | |")
-            print("|---" * 9 + "|")
+            print("| target | registers | stack | spills | parked | shared | instructions | per visit | budget | |")
+            print("|---" * 10 + "|")
         print(_line(row), flush=True)
         shown.append(row)
     broken = [row for row in shown if row.broken()]
@@ -247,11 +250,11 @@ def show(rows: Iterable[Row]) -> bool:
 def _line(row: Row) -> str:
     verdict = "BROKEN" if row.broken() else "ok"
     if row.cost is None:
-        return f"| {row.target} | | | | | | | | {verdict} |"
+        return f"| {row.target} | | | | | | | | | {verdict} |"
     visit = f"{row.per_visit:.0f}" if row.per_visit > 0 else ""
     budget = f"{row.most_per_visit:.0f}" if 0 < row.most_per_visit < math.inf else ""
     c = row.cost
-    cells = (row.target, c.registers, c.stack, c.spills, c.shared, c.instructions, visit, budget, verdict)
+    cells = (row.target, c.registers, c.stack, c.spills, c.parked, c.shared, c.instructions, visit, budget, verdict)
     return "| " + " | ".join(str(cell) for cell in cells) + " |"
 
 
