@@ -232,6 +232,8 @@ class Training:
         self._follow(edit)
 
     def _follow(self, edit: Edit) -> None:
+        if len(edit.gaussians) > len(self.gaussians):
+            self.rooms.grow(len(edit.gaussians) / len(self.gaussians))
         if edit.gaussians.shN is not self.gaussians.shN:
             self._half = None
         self.gaussians, self.optimizer = edit.gaussians, self.optimizer.follow(edit)

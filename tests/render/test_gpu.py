@@ -76,7 +76,7 @@ def test_a_picture_with_too_little_room_is_drawn_again(gpu: PretendGPU) -> None:
     gaussians = cloud().to(gpu.device)
     wanted = render(cloud(), camera(), backend="cpu").image
     kind = (gpu.device, WIDTH, HEIGHT, 200)
-    _rooms.learn(kind, -3270)  # leaves room for 9, in spite of what is added
+    _rooms.counts[kind] = -3270  # leaves room for 9, in spite of what is added
     assert torch.equal(render(gaussians, camera()).image.cpu(), wanted)
     count, room = rooms()[-1]
     assert room < count == _rooms.counts[kind]
@@ -84,6 +84,17 @@ def test_a_picture_with_too_little_room_is_drawn_again(gpu: PretendGPU) -> None:
     assert rooms()[-1] == (count, 1)
     with pytest.raises(TileListError, match=f"need {count:,} or more"):
         render(gaussians, camera(), RenderSettings(most_pairs=count - 1))
+
+
+def test_views_of_one_size_that_differ_are_not_drawn_twice_each_time(
+    gpu: PretendGPU, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in an evaluation: only the first time that one needs more than those before it."""
+    monkeypatch.setattr("sfumato.kernels.rooms.LITTLE", 0)
+    gaussians, far, near = cloud().to(gpu.device), straight(WIDTH, HEIGHT, (5.0, 5.0)), camera()
+    for view in (far, near) * 4:
+        render(gaussians, view)
+    assert [count > room for count, room in rooms()] == [True, *[False] * 6]
 
 
 def test_what_is_remembered_stays_little(gpu: PretendGPU) -> None:
@@ -153,7 +164,7 @@ def test_the_kernels_themselves_draw_and_differentiate(seed: int) -> None:
                 seen = render(gaussians, view, RenderSettings(depth=False), torch.ones(3), backend)
             seen.image.square().sum().backward()
         _rooms.counts.clear()
-        _rooms.learn((gpu.device, 30, 14, 10), -3276)  # room for 1 pair
+        _rooms.counts[gpu.device, 30, 14, 10] = -3276  # room for 1 pair
         again = render(leaves[1], view, RenderSettings(depth=False), torch.ones(3)).image
         assert torch.equal(again.cpu(), seen.image.cpu())
         for name in Gaussians.names():
