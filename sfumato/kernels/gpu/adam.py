@@ -3,7 +3,9 @@
 A program of `_adam_from_splats` has BLOCK Gaussians, one per thread as long as gradients are computed. Then it walks
 over each field's own memory with one number per thread, neighbours side by side, so that every number and its two
 moments are read and written once, 128 bytes at a time; the gradients change hands through shared memory (tl.gather).
-A number belongs to one program only: no atomics, and the result has the same bits on every run.
+A number belongs to one program only: no atomics, and the result has the same bits on every run. Within a program, what
+one thread has read for gradients another one steps; the exchange's barriers lie between, for gradients of a block's
+rows are all computed before the first of them changes hands.
 """
 
 from typing import NamedTuple
