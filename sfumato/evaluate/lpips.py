@@ -2,8 +2,11 @@
 
 import itertools
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -100,7 +103,8 @@ class Lpips:
         check_shape("target", target, ("H", "W", 3), H=image.shape[0], W=image.shape[1])
         if min(image.shape[:2]) < self.network.least:
             raise InputError(f"LPIPS needs sides of at least {self.network.least} pixels; got {tuple(image.shape[:2])}")
-        pairs = zip(self._features(image), self._features(target), self.heads, strict=True)
+        with _single_precision():
+            pairs = zip(self._features(image), self._features(target), self.heads, strict=True)
         # Eq. 1 of Zhang et al. 2018
         return sum(torch.einsum("c,chw->hw", head, (a - b) ** 2).mean().item() for a, b, head in pairs)
 
@@ -119,6 +123,22 @@ class Lpips:
             if index in self.network.taps:
                 features.append(values[0] / (values[0].norm(dim=0) + 1e-10))
         return features
+
+
+@contextmanager
+def _single_precision() -> Iterator[None]:
+    """Convolutions without TF32, whose 10 bits cuDNN takes by default: a score must not depend on the card."""
+    cudnn: Any = torch.backends.cudnn
+    if hasattr(cudnn, "conv"):  # torch 2.9 and newer, which refuse a mixture of both ways
+        place, name, exact = cudnn.conv, "fp32_precision", "ieee"
+    else:
+        place, name, exact = cudnn, "allow_tf32", False
+    before = getattr(place, name)
+    setattr(place, name, exact)
+    try:
+        yield
+    finally:
+        setattr(place, name, before)
 
 
 def _read_state(path: Path) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -115,3 +116,25 @@ def test_files_that_are_no_weights(tmp_path: Path, seed: int, monkeypatch: pytes
     torch.save(state, "headless.pth")
     with pytest.raises(InputError, match=r"lin3\.model\.1\.weight must have 256 numbers for AlexNet; got nothing"):
         Lpips.load("headless.pth")
+
+
+def test_no_card_rounds_in_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """cuDNN may take TF32 for float32 unless it is told; afterwards everything is as it was."""
+    layers = [nn.Conv2d(into, out, side) for out, into, side in ALEX.shapes]
+    kernels, biases = [layer.weight.detach() for layer in layers], [layer.bias.detach() for layer in layers]  # type: ignore[union-attr]
+    lpips = Lpips(ALEX, kernels, biases, [torch.rand(ALEX.shapes[tap][0]) for tap in ALEX.taps])
+    cudnn: Any = torch.backends.cudnn
+
+    def setting() -> object:
+        return cudnn.conv.fp32_precision if hasattr(cudnn, "conv") else cudnn.allow_tf32
+
+    def noted(*words: Any, **more: Any) -> Tensor:
+        seen.append(setting())
+        return nn.functional.conv2d(*words, **more)
+
+    before, seen = setting(), []
+    monkeypatch.setattr("sfumato.evaluate.lpips.conv2d", noted)
+    lpips(torch.rand(40, 40, 3), torch.rand(40, 40, 3))
+    assert set(seen) <= {"ieee", False}
+    assert len(seen) == 10
+    assert setting() == before
