@@ -74,6 +74,13 @@ def test_make_targets_exist(repository: Path) -> None:
             assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"{page.name} names `make {target}`"
 
 
+def test_versions_are_those_that_make_installs(repository: Path) -> None:
+    exact = (repository / "constraints.txt").read_text(encoding="utf-8").split()
+    named = [word for page in pages(repository) for word in re.findall(r"[\w-]+==[\w.]*\w", page.read_text("utf-8"))]
+    assert named
+    assert [word for word in named if word not in exact] == []
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [

@@ -37,7 +37,7 @@ class Demo:
     seed: Annotated[int, arg(metavar="S")] = 0
     """Another seed grows another still life."""
     backend: Backend = "auto"
-    """What computes; auto: the GPU where there is one that can."""
+    """What computes; auto: the GPU where one can, else the CPU. reference is slow, for checking."""
     no_open: bool = False
     """Do not open the report in the browser."""
     force: bool = False

@@ -35,7 +35,7 @@ class Eval:
     lpips: Annotated[Path | None, arg(metavar="WEIGHTS")] = None
     """State dict (.pth or .safetensors) of LPIPS with AlexNet or VGG16; sfumato ships none."""
     backend: Backend = "auto"
-    """What computes; auto: the GPU where there is one that can."""
+    """What computes; auto: the GPU where one can, else the CPU. reference is slow, for checking."""
     force: bool = False
     """Replace the report that DIR holds."""
 

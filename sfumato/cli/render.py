@@ -54,7 +54,7 @@ class Render:
     background: Annotated[tuple[float, float, float] | None, arg(metavar="R G B")] = None
     """Color behind everything, in [0, 1] (default: the dataset's, or black)."""
     backend: Backend = "auto"
-    """What computes; auto: the GPU where there is one that can."""
+    """What computes; auto: the GPU where one can, else the CPU. reference is slow, for checking."""
     force: bool = False
     """Replace OUT."""
 

@@ -61,7 +61,7 @@ class Train:
     memory: Annotated[str | None, arg(metavar="SIZE")] = None
     """Take no more memory than this, such as 4GB (default: most of what is free)."""
     gpu_memory: Annotated[str | None, arg(metavar="SIZE")] = None
-    """Take no more of the GPU's own memory than this (default: most of what is free there)."""
+    """Take no more of the GPU's own memory than this, such as 6GB (default: most of what is free there)."""
     init: Annotated[Path | None, arg(metavar="FILE")] = None
     """Start from this splat instead of from points, and refine it."""
     resume: bool = False
@@ -75,11 +75,11 @@ class Train:
     tensorboard: Annotated[Path | None, arg(metavar="DIR")] = None
     """Also log to TensorBoard's files in DIR."""
     seed: Annotated[int, arg(metavar="S")] = 0
-    """Same seed, same machine: same result; bit for bit on the CPU, and with --deterministic on a GPU."""
+    """Same seed, same machine: same result, bit for bit on the CPU; on a GPU, too, with --deterministic."""
     deterministic: bool = False
-    """On a GPU, too, the same bits each time (--seed); slower, and it takes more of the GPU's memory."""
+    """Make a GPU repeat a run bit for bit, as the CPU always does: slower, and it takes more of the GPU's memory."""
     backend: Backend = "auto"
-    """What computes; auto: the GPU where there is one that can."""
+    """What computes; auto: the GPU where one can, else the CPU. reference is slow, for checking."""
     force: bool = False
     """Replace the run that OUT holds."""
     view: bool = False

@@ -25,6 +25,9 @@ from sfumato.render.render import render
 __all__ = ["Evaluation", "ViewScore", "evaluate", "plain", "protocol_of", "write_report"]
 
 
+_OF_LISTS = ("most_pairs", "room", "deterministic")  # how the lists of tiles are kept: no pixel depends on it
+
+
 @dataclass(frozen=True)
 class ViewScore:
     """How well one photo is reproduced."""
@@ -127,7 +130,7 @@ def protocol_of(scene: Scene, settings: RenderSettings, backend: str) -> dict[st
             "photos": "8 bit, against floating-point renders",
             "masks": "ignored pixels are in no mean; windows of SSIM and LPIPS that reach there see the photo twice",
         },
-        "render": asdict(settings),
+        "render": {name: value for name, value in asdict(settings).items() if name not in _OF_LISTS},
         "backend": name,
         "versions": versions(),
         "commit": commit(),

@@ -158,6 +158,10 @@ def test_report_files(tmp_path: Path, seed: int) -> None:
     assert report["protocol"]["versions"].keys() >= {"python", "torch", "numba", "sfumato"}
     assert report["protocol"]["machine"].keys() >= {"processor", "cores", "memory_bytes", "system"}
     assert {"resize_filter", "background", "metrics", "render", "commit"} <= report["protocol"].keys()
+    assert "near" in report["protocol"]["render"]
+    assert (
+        "deterministic" not in report["protocol"]["render"]
+    )  # of the lists of tiles; training has its own, which counts
 
     page = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert f"PSNR {evaluation.psnr:.2f} dB" in page
