@@ -129,6 +129,7 @@ class Lpips:
 def _single_precision() -> Iterator[None]:
     """Convolutions without TF32, whose 10 bits cuDNN takes by default: a score must not depend on the card."""
     cudnn: Any = torch.backends.cudnn
+    exact: str | bool
     if hasattr(cudnn, "conv"):  # torch 2.9 and newer, which refuse a mixture of both ways
         place, name, exact = cudnn.conv, "fp32_precision", "ieee"
     else:
