@@ -5,8 +5,9 @@ from sfumato.train.checkpoint import Checkpoint, Checkpoints, scene_digest
 from sfumato.train.config import TrainConfig
 from sfumato.train.initialize import initialize
 from sfumato.train.planning import plan_steps
+from sfumato.train.progressed import Progressed
 from sfumato.train.state import TrainingState
-from sfumato.train.trainer import Progressed, check_start, train
+from sfumato.train.trainer import check_start, train
 
 __all__ = [
     "Checkpoint",

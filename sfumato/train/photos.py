@@ -5,21 +5,19 @@ To a GPU they are sent ahead, too, and stay there as long as there is room.
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from time import perf_counter
 
 import torch
-from torch import Tensor
 
-from sfumato.core.camera import Camera
-from sfumato.core.image import planar, resize, resize_mask
 from sfumato.core.limits import usable_cores
-from sfumato.core.scene import EMPTY, IGNORED, SHOWN, Size, View
+from sfumato.core.scene import Size, View
+from sfumato.train.lesson import Lesson, Prepared, prepare
 from sfumato.train.transfer import Parcel, Transfer
 
-__all__ = ["AHEAD", "Lesson", "Photos", "under_way"]
+__all__ = ["AHEAD", "Photos", "under_way"]
 
 AHEAD = 4  # photos that are decoded before they are asked for
 # threads that decode (more would only take cores from training) and photos ahead: the first that fits into memory
@@ -28,17 +26,6 @@ GPU_CREWS = ((8, 8), (4, 6), *CREWS)  # for a GPU, which takes photos faster, an
 SENT = 2  # photos that are sent to a GPU before they are asked for
 BUSY = 10  # bytes per pixel of a photo that is being decoded: four in Pillow, three as a tensor, three laid out anew
 BUSY_MASKED = 14  # with a mask, which is decoded as a picture beside the photo
-
-
-@dataclass(frozen=True, eq=False)
-class Lesson:
-    """What a step learns from."""
-
-    camera: Camera
-    photo: Tensor  # (H, W, 3) uint8, laid out color by color; black where it is ignored
-    shown: Tensor | None  # (H, W, 1) 1 where the photo counts, 0 where it is ignored; None: it counts everywhere
-    empty: Tensor | None  # (H, W) 1 where alpha must be 0; None: nowhere
-    key: tuple[int, int] = (0, 1)  # the number of its view, and how many times smaller it is
 
 
 class Photos:
@@ -145,10 +132,10 @@ class Photos:
             known = index in self._held or index in self._there
             self._ahead.append(_Turn(index, None if known else self._begin(index)))
 
-    def _begin(self, index: int) -> "Future[_Prepared]":
-        return self._pool.submit(partial(_prepare, self._views[index], self._divisor))
+    def _begin(self, index: int) -> Future[Prepared]:
+        return self._pool.submit(partial(prepare, self._views[index], self._divisor))
 
-    def _decoded(self, turn: "_Turn") -> "_Prepared":
+    def _decoded(self, turn: "_Turn") -> Prepared:
         """The photo in memory, where it is kept if it will be asked for again; waits until it is decoded."""
         prepared = self._held.get(turn.index)
         if prepared is None:
@@ -160,7 +147,7 @@ class Photos:
                 self._held.put(turn.index, prepared)
         return prepared
 
-    def _arrived(self, turn: "_Turn") -> "_Prepared":
+    def _arrived(self, turn: "_Turn") -> Prepared:
         """The photo where it is learned from."""
         prepared = self._decoded(turn)
         if self._transfer is None:
@@ -186,7 +173,7 @@ class _Turn:
     """A photo to come."""
 
     index: int  # of its view
-    coming: "Future[_Prepared] | None"  # None: it is there already
+    coming: Future[Prepared] | None  # None: it is there already
     parcel: Parcel | None = None  # on its way to the GPU
 
     @property
@@ -201,18 +188,18 @@ class _Shelf:
     def __init__(self, most: int | None = None) -> None:
         self.most = most  # bytes; None: no limit
         self.bytes = 0
-        self.photos: dict[int, _Prepared] = {}
+        self.photos: dict[int, Prepared] = {}
 
     def __contains__(self, index: int) -> bool:
         return index in self.photos
 
-    def get(self, index: int) -> "_Prepared | None":
+    def get(self, index: int) -> Prepared | None:
         return self.photos.get(index)
 
-    def has_room(self, prepared: "_Prepared") -> bool:
+    def has_room(self, prepared: Prepared) -> bool:
         return self.most is None or self.bytes + prepared.bytes <= self.most
 
-    def put(self, index: int, prepared: "_Prepared") -> None:
+    def put(self, index: int, prepared: Prepared) -> None:
         """Hold it, where there is room."""
         if index not in self.photos and self.has_room(prepared):
             self.photos[index] = prepared
@@ -244,51 +231,6 @@ def _need(sizes: frozenset[Size], crew: tuple[int, int], divisor: int = 1) -> in
     workers, ahead = crew
     busy = max((size.pixels * (BUSY_MASKED if size.has_mask else BUSY) for size in sizes), default=0)
     return busy * workers + (ahead + 1) * max((size.bytes for size in sizes), default=0) // divisor**2
-
-
-@dataclass(frozen=True, eq=False)
-class _Prepared:
-    """A photo at one size, as small as it can be held: of a view in memory, at full size, it is the view's own."""
-
-    camera: Camera
-    photo: Tensor  # (H, W, 3) uint8
-    mask: Tensor | None = None  # (H, W) uint8 of SHOWN, IGNORED and EMPTY; None: all are SHOWN
-    has_ignored: bool = False
-    has_empty: bool = False
-
-    @property
-    def bytes(self) -> int:
-        return self.photo.nbytes + (0 if self.mask is None else self.mask.nbytes)
-
-    @property
-    def tensors(self) -> tuple[Tensor, ...]:
-        """What is sent to a GPU."""
-        return (self.photo,) if self.mask is None else (self.photo, self.mask)
-
-    def having(self, tensors: tuple[Tensor, ...]) -> "_Prepared":
-        """The same with its tensors elsewhere."""
-        photo, *mask = tensors
-        return replace(self, photo=photo, mask=mask[0] if mask else None)
-
-    def lesson(self, key: tuple[int, int]) -> Lesson:
-        """What the mask says is spelled out for this one step: so it takes a byte a pixel, instead of many."""
-        if self.mask is None:
-            return Lesson(self.camera, self.photo, None, None, key)
-        empty = (self.mask == EMPTY).float() if self.has_empty else None
-        if not self.has_ignored:
-            return Lesson(self.camera, self.photo, None, empty, key)
-        shown = (self.mask != IGNORED)[..., None]
-        return Lesson(self.camera, planar(self.photo * shown), shown.float(), empty, key)  # a product keeps the layout
-
-
-def _prepare(view: View, divisor: int) -> _Prepared:
-    width, height, _ = view.size.smaller(divisor)
-    camera, picture = view.camera.resized(width, height), view.picture()
-    photo = planar(resize(picture.pixels, width, height))
-    mask = None if picture.mask is None else resize_mask(picture.mask, width, height)
-    if mask is None or bool((mask == SHOWN).all()):
-        return _Prepared(camera, photo)
-    return _Prepared(camera, photo, mask, bool((mask == IGNORED).any()), bool((mask == EMPTY).any()))
 
 
 def _shuffled(count: int, seed: int) -> Iterator[int]:

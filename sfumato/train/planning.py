@@ -11,7 +11,8 @@ from sfumato.core.scene import Scene
 from sfumato.kernels.backends import choose
 from sfumato.kernels.stages import Rates
 from sfumato.train.config import TrainConfig
-from sfumato.train.trainer import OnStep, Progressed, ignore, train
+from sfumato.train.progressed import OnStep, Progressed, ignore
+from sfumato.train.trainer import train
 
 __all__ = ["plan_steps"]
 

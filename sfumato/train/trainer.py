@@ -1,9 +1,6 @@
 """A scene to Gaussians: the training loop."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from time import perf_counter
 
 import torch
 from torch import Tensor
@@ -22,58 +19,17 @@ from sfumato.train.config import TrainConfig
 from sfumato.train.density import Span
 from sfumato.train.edit import Edit
 from sfumato.train.initialize import initialize
+from sfumato.train.lesson import Lesson
 from sfumato.train.optimizer import Adam
-from sfumato.train.photos import Lesson, Photos
+from sfumato.train.photos import Photos
+from sfumato.train.progressed import OnStep, Progressed, Watch, ignore
 from sfumato.train.state import TrainingState
 from sfumato.train.transfer import free_memory
 
-__all__ = ["OnStep", "Progressed", "Training", "check_start", "ignore", "train"]
+__all__ = ["Training", "check_start", "train"]
 
 DIVISORS = (4, 2, 1)  # the sizes that Coarse.divisor asks for
 FOR_PHOTOS = 0.25  # of a GPU's free memory, where nobody says how much photos may take
-
-
-@dataclass(frozen=True, eq=False)
-class Progressed:
-    """Where training stands after a step.
-
-    The tensors are the trainer's own: the next step changes them in place, so copy what is to be kept. They always
-    fit together, also when training is interrupted at any moment: the last `gaussians` can be saved.
-    """
-
-    step: int  # 1 to steps
-    steps: int
-    measured: Tensor | float  # () the loss, where it was computed
-    image: Tensor  # (H, W, 3) what was rendered
-    photo: Tensor  # (H, W, 3) uint8 what it was compared with, black where the photo's mask ignores it
-    gaussians: Gaussians
-    seconds: float  # since training began, without the time spent in on_step
-    shown: Tensor | None = None  # (H, W, 1) 1 where the photo counts, 0 where its mask ignores it; None: everywhere
-    state: Callable[[], TrainingState] | None = None  # for checkpoints; ask before the next step
-    earlier: int = 0  # steps of the trainings before this one
-
-    @property
-    def loss(self) -> float:
-        """Of this step; on a GPU, asking for it waits for the step to be done."""
-        return float(self.measured)
-
-    @property
-    def psnr(self) -> float:
-        """Of this step's picture against its photo, where that counts, in decibels; computed when asked for.
-
-        Not a number where the mask ignores all of the photo.
-        """
-        error = (self.image.detach().clamp(0, 1) - self.photo.to(self.image) / 255).square()
-        if self.shown is not None:
-            error = error * self.shown / self.shown.mean()
-        return -10 * error.mean().clamp(min=1e-10).log10().item()
-
-
-OnStep = Callable[[Progressed], None]
-
-
-def ignore(progressed: Progressed) -> None:
-    """Tell nobody."""
 
 
 def train(
@@ -126,12 +82,12 @@ class Training:
         self.span, self.strategy = span, config.density.start(span)
         state = start if isinstance(start, TrainingState) else _beginning(scene, self.config, start)
         state = state.to(self.device)
-        self.watch = _Watch(state.seconds)
+        self.watch = Watch(state.seconds)
         self.step, self.earlier, self.gaussians = state.step, state.earlier, state.gaussians
         self.optimizer = Adam(state.moments, state.earlier + state.step, config.shN_stride, config.sparse_adam)
         if state.strategy:
             self.strategy.restore(state.strategy)
-        self.background = torch.tensor(scene.background, device=self.device)
+        self.background = torch.tensor(scene.background, dtype=torch.float32, device=self.device)
         self.rooms = Rooms(config.most_pairs)
         self._half: Tensor | None = None  # of shN
         if on_device is None and self.device.type == "cuda":
@@ -279,21 +235,3 @@ def _where_shown(image: Tensor, lesson: Lesson) -> Tensor:
 def _leaf(tensor: Tensor) -> Tensor:
     """The same memory without a gradient, ready to receive a penalty's."""
     return tensor.detach().requires_grad_()
-
-
-class _Watch:
-    """Seconds since it was made, without those it was stopped for."""
-
-    def __init__(self, seconds: float = 0.0) -> None:
-        self._began = perf_counter() - seconds
-
-    @property
-    def seconds(self) -> float:
-        return perf_counter() - self._began
-
-    @contextmanager
-    def stopped(self) -> Iterator[None]:
-        """Do not count what happens inside."""
-        stopped = perf_counter()
-        yield
-        self._began += perf_counter() - stopped

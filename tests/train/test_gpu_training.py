@@ -16,7 +16,7 @@ from sfumato.core.image import resize
 from sfumato.core.scene import Scene, View
 from sfumato.kernels.backends import choose, load
 from sfumato.kernels.stages import Rates
-from sfumato.train import TrainConfig, train
+from sfumato.train import Progressed, TrainConfig, train
 from sfumato.train.config import Coarse
 from sfumato.train.density import MCMC, Adaptive
 from sfumato.train.trainer import Training
@@ -58,9 +58,9 @@ def learned(scene: Scene, config: TrainConfig, backend: str) -> tuple[Gaussians,
     losses: list[float] = []
     psnrs: list[float] = []
 
-    def on_step(progressed: object) -> None:
-        losses.append(progressed.loss)  # type: ignore[attr-defined]
-        psnrs.append(progressed.psnr)  # type: ignore[attr-defined]
+    def on_step(progressed: Progressed) -> None:
+        losses.append(progressed.loss)
+        psnrs.append(progressed.psnr)
 
     return train(scene, config, backend, on_step).to("cpu"), losses, psnrs
 

@@ -11,7 +11,8 @@ from sfumato.core.scene import Scene, Size
 from sfumato.kernels.backends import NAMES
 from sfumato.kernels.stages import MOST_PAIRS
 from sfumato.train import TrainConfig
-from sfumato.train.demand import COSTS, ON_GPU, SENT, Demand, demand_of, pair_bytes, predict
+from sfumato.train.costs import COSTS, ON_GPU
+from sfumato.train.demand import SENT, Demand, demand_of, pair_bytes, predict
 from sfumato.train.memory import (
     FEWEST_GAUSSIANS,
     default_budget,

@@ -14,7 +14,8 @@ from sfumato.core.camera import Camera
 from sfumato.core.errors import InputError
 from sfumato.core.image import planar
 from sfumato.core.scene import EMPTY, IGNORED, SHOWN, Picture, Size, View
-from sfumato.train.photos import AHEAD, Lesson, Photos, under_way
+from sfumato.train.lesson import Lesson
+from sfumato.train.photos import AHEAD, Photos, under_way
 
 from pretend import PretendGPU, pretended
 

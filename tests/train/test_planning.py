@@ -11,7 +11,7 @@ from sfumato.core.scene import Scene
 from sfumato.train import Progressed, TrainConfig, planning, train
 from sfumato.train.density import Span
 from sfumato.train.planning import plan_steps
-from sfumato.train.trainer import OnStep
+from sfumato.train.progressed import OnStep
 
 CONFIG = TrainConfig(max_gaussians=30)
 

@@ -79,7 +79,7 @@ def test_every_step_is_told_and_its_gaussians_can_be_kept(toy: Scene) -> None:
 
 def test_seconds_are_those_of_training_alone(toy: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr("sfumato.train.trainer.perf_counter", lambda: now[0])
+    monkeypatch.setattr("sfumato.train.progressed.perf_counter", lambda: now[0])
     told: list[float] = []
 
     def on_step(progressed: Progressed) -> None:

@@ -114,7 +114,7 @@ class _Chain:
         """(M, 3) what is added to the means of M Gaussians."""
         gates = torch.sigmoid(100 * (self.settings.dead_opacity - logit_opacities.sigmoid()))
         strength: float = self.settings.noise * USUAL_EXTENT**2 / self.span.extent * self.settings.noise_end**time
-        normal = torch.randn(len(quats), 3, generator=self._shaking, device=quats.device)
+        normal = torch.randn(len(quats), 3, generator=self._shaking, dtype=quats.dtype, device=quats.device)
         axes = matrix_from_quaternion(quats)
         variances = log_scales.mul(2).exp_()
         along = (axes * normal[:, :, None]).sum(dim=1) * variances  # S S^T R^T normal
