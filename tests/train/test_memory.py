@@ -13,6 +13,7 @@ from sfumato.kernels.stages import MOST_PAIRS
 from sfumato.train import TrainConfig
 from sfumato.train.costs import COSTS, ON_GPU
 from sfumato.train.demand import SENT, Demand, demand_of, pair_bytes, predict
+from sfumato.train.density import MCMC, Span
 from sfumato.train.memory import (
     FEWEST_GAUSSIANS,
     default_budget,
@@ -22,6 +23,9 @@ from sfumato.train.memory import (
     most_gaussians,
 )
 from sfumato.train.photos import under_way
+
+from held import Held
+from scenes import crowd
 
 PHOTO = Size(1000, 800)
 DEMAND = Demand(train=(PHOTO,) * 90, test=(PHOTO,) * 10, gaussians=100_000)
@@ -268,6 +272,22 @@ def test_what_a_gpu_holds_by_hand() -> None:
 )
 def test_more_is_more_on_a_gpu(name: str, change: dict[str, object]) -> None:
     assert on_gpu(replace(ON_A_GPU, **change), name) > on_gpu(ON_A_GPU, name)  # type: ignore[arg-type]
+
+
+def test_what_the_markov_chain_makes_is_less_than_what_edits_may(seed: int) -> None:
+    """On a GPU the noise is of all Gaussians; of degree 0 they have the smallest numbers that edits are foreseen by."""
+    N = 20_000
+    gaussians = crowd(N, 0)
+    chain = MCMC(every=0.5, start_at=0.0).start(Span(steps=2, extent=1.0, max_gaussians=2 * N, seed=0))
+    everyone = gaussians.logit_opacities, gaussians.quats, gaussians.log_scales
+    foreseen = on_gpu(replace(ON_A_GPU, gaussians=N, sh_degree=0), "edits")
+    with Held(*gaussians) as shaken:
+        gaussians.means + torch.where(everyone[0][:, None] < -2, chain._noise(0.5, *everyone), 0)
+    with Held(*gaussians) as edited:
+        edit = chain.edit(1, gaussians)
+    assert len(edit.gaussians) > N
+    assert 0.5 * foreseen < shaken.peak < foreseen
+    assert 0.5 * foreseen < edited.peak < foreseen
 
 
 def test_photos_that_a_gpu_keeps_are_not_held_in_memory() -> None:
