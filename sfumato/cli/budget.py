@@ -53,6 +53,7 @@ class Budget:
         self._config, self._downscale, self._at_least = config, downscale, at_least
         self._resumed, self._watched = resumed, watched
         self._demand: Demand | None = None
+        self._told: list[str] = []
         self._most_pairs: int | None = None
         self.fitted: Fitted | None = None
 
@@ -71,7 +72,7 @@ class Budget:
         fitted = fit(demand, self.bytes, self.gpu_bytes)
         if self._resumed and fitted.smaller > 1:
             raise self.too_small("photos of this size")
-        _say(fitted.said)
+        self._tell(fitted.said)
         self._demand, self._most_pairs = fitted.demand, fitted.most_pairs
         return float(fitted.smaller), fitted.keep_in_views
 
@@ -87,7 +88,7 @@ class Budget:
         most = config.gaussians_for(scene)
         demand = replace(demand, gaussians=most, watched=self._watched)
         self.fitted = fit_loaded(demand, self.bytes, self.gpu_bytes)
-        _say(self.fitted.said)
+        self._tell(self.fitted.said)
         self._show()
         return replace(config, max_gaussians=self.fitted.demand.gaussians, most_pairs=self.fitted.most_pairs)
 
@@ -135,6 +136,13 @@ class Budget:
         gpu = {} if self.gpu_bytes is None else {"gpu_budget_bytes": self.gpu_bytes}
         return {"budget_bytes": self.bytes, **gpu, **(self.fitted.prediction.to_report() if self.fitted else {})}
 
+    def _tell(self, sentences: Sequence[str]) -> None:
+        """Say what is given up, once: most of it is known before the steps are, and still holds then."""
+        for sentence in sentences:
+            if sentence not in self._told:
+                Console(stderr=True, highlight=False, soft_wrap=True).print(sentence, markup=False)
+        self._told += sentences
+
     def _show(self) -> None:
         if self.fitted is None:
             return
@@ -166,8 +174,3 @@ def _show_table(title: str, rows: Sequence[tuple[str, int]]) -> None:
 
 def _sizes(scene: "Scene", split: str) -> "list[Size]":
     return [view.size for view in scene.views if view.split == split]
-
-
-def _say(sentences: Sequence[str]) -> None:
-    for sentence in sentences:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(sentence, markup=False)
