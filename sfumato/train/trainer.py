@@ -76,7 +76,8 @@ class Training:
         if config.half_shN and name != "gpu":
             raise BackendError(f"half_shN must be False on the {name} backend: it draws from shN in single precision")
         self.stages = load(name)
-        self.config, self.scene, self.extent = config.fixed(scene), scene, scene.extent
+        self.config, self.scene = config.fixed(scene), scene
+        self.extent, self.near = scene.extent, scene.near  # of all cameras: not to be asked for in every step
         self.steps, self.coarse = config.steps_for(scene), config.coarse_for(scene)
         span = Span(self.steps, self.extent, config.gaussians_for(scene), config.seed, config.time_from, self.device)
         self.span, self.strategy = span, config.density.start(span)
@@ -120,7 +121,7 @@ class Training:
         """Do one step: render, compare, carry the gradients back, move, edit."""
         config, time = self.config, self.config.time_at(self.step, self.steps)
         lesson = self.photos.take(self.coarse.divisor(time))
-        settings = config.settings_at(time, self.scene.near)
+        settings = config.settings_at(time, self.near)
         learned = self._learned(lesson, replace(settings, room=self.rooms.of(lesson.key)))
         self.rooms.learn(lesson.key, learned.tiles.count)
         if learned.tiles.missing:  # what was drawn is wrong; nothing has moved yet
