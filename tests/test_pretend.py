@@ -108,6 +108,7 @@ WAITING: list[Callable[[Tensor], object]] = [
     lambda there: torch.ones(3).to(DEVICE),
     lambda there: torch.ones(3).to(DEVICE, non_blocking=True),  # not pinned
     lambda there: torch.ones(3).copy_(there, non_blocking=True),
+    lambda there: torch.where(there > 0, there, torch.tensor(0.0)),
     lambda there: torch.cuda.synchronize(),
 ]
 
