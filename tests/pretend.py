@@ -254,6 +254,8 @@ def _check_wait(
             _gpu.wait(f"{packet} with a mask")
         if any(not isinstance(index, OnGPU) for index in rows):
             _gpu.wait(f"{packet} with an index on the CPU")
+    if packet is aten.where and ours and others:
+        _gpu.wait("a number on the CPU that aten.where copies to the GPU")
     if packet in MOVING:
         to_gpu = isinstance(args[0], OnGPU) if packet is aten.copy_ else there
         source = args[1] if packet is aten.copy_ else args[0]
