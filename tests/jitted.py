@@ -88,7 +88,7 @@ def pretend(patch: pytest.MonkeyPatch, compiles: bool) -> Driver:
     triton.runtime.driver.set_active(driver)
     hook = driver.noted if compiles else lambda **words: not driver.noted(**words)
     patch.setattr(triton.knobs.runtime, "jit_cache_hook", hook)
-    patch.setattr("sfumato.kernels.gpu.launch._reachable", lambda tensor: True)
+    patch.setattr("sfumato.kernels.gpu.launch._reachable", lambda device: True)
     patch.setattr(backends, "_gpu", lambda: torch.device("cpu"))
     empty, new_empty = torch.empty, Tensor.new_empty
     patch.setattr(torch, "empty", lambda *shape, **words: empty(*shape, **words).zero_())

@@ -341,4 +341,4 @@ def _patch_launches(patch: pytest.MonkeyPatch, gpu: PretendGPU) -> None:
     patch.setenv("TRITON_INTERPRET", "1")
     patch.setattr(backends, "interpreted", lambda: False)  # or the GPU would be left idle
     patch.setattr(launch, "_run", run)
-    patch.setattr(launch, "_reachable", lambda tensor: tensor.device.type == "cuda")
+    patch.setattr(launch, "_reachable", lambda device: device.type == "cuda")

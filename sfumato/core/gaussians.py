@@ -43,7 +43,7 @@ class Gaussians:
         return self.means.shape[0]
 
     def __iter__(self) -> Iterator[Tensor]:
-        return iter(getattr(self, name) for name in self.names())
+        return iter((self.means, self.quats, self.log_scales, self.logit_opacities, self.sh0, self.shN))
 
     def __getitem__(self, index: Tensor | slice) -> "Gaussians":
         """The rows that a (M,) index >= 0, an (N,) mask or a slice picks."""

@@ -50,9 +50,8 @@ class Lens(NamedTuple):
 
 def lens_of(camera: Camera, settings: RenderSettings, alpha_min: float) -> Lens:
     """The numbers of a camera, computed in float64; waits for a GPU that the camera's matrices are on."""
-    view = camera.viewmat.detach().to("cpu").double().numpy()
-    K = camera.K.detach().to("cpu").double().numpy()
-    fx, fy, cx, cy = K[0, 0], K[1, 1], K[0, 2], K[1, 2]
+    R, t = zip(*((row[:3], row[3]) for row in camera.viewmat.tolist()[:3]), strict=True)
+    (fx, _, cx), (_, fy, cy), _ = camera.K.tolist()
     margin_x = settings.fov_margin * camera.width / (2 * fx)
     margin_y = settings.fov_margin * camera.height / (2 * fy)
     slopes = (
@@ -61,10 +60,10 @@ def lens_of(camera: Camera, settings: RenderSettings, alpha_min: float) -> Lens:
         -cy / fy - margin_y,
         (camera.height - cy) / fy + margin_y,
     )
-    position = -view[:3, :3].T @ view[:3, 3]
-    numbers = [*view[:3, :3].reshape(-1), *view[:3, 3], fx, fy, cx, cy, *slopes, *position]
+    position = [-(R[0][i] * t[0] + R[1][i] * t[1] + R[2][i] * t[2]) for i in range(3)]
+    numbers = [*R[0], *R[1], *R[2], *t, fx, fy, cx, cy, *slopes, *position]
     numbers += [camera.width, camera.height, settings.near, settings.low_pass, alpha_min, settings.antialiased]
-    return Lens._make(float(number) for number in numbers)
+    return Lens._make(map(float, numbers))
 
 
 def least_alpha(settings: RenderSettings) -> float:

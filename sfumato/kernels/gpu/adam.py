@@ -93,7 +93,7 @@ def _in_place(*tensors: Tensor) -> tuple[Tensor, ...]:
     for tensor in tensors:
         if not tensor.is_contiguous():
             raise InputError("Adam steps in place, so Gaussians and moments must be contiguous; use .contiguous()")
-    return tuple(tensor.detach() for tensor in tensors)
+    return tensors
 
 
 @triton.jit

@@ -47,10 +47,10 @@ def bin(splats: Splats, width: int, height: int, settings: RenderSettings) -> Ti
     counts, keys = (torch.empty(N, dtype=torch.int32, device=device) for _ in range(2))
     bands = torch.empty(cover(N, BLOCK), dtype=torch.int32, device=device)
     launch(_count, (cover(N, BLOCK),), *tables, depths, *sizes, N, counts, keys, bands, warps=1, BLOCK=BLOCK)
-    total = Late(counts.sum())
-    reached = total if settings.room is not None else Late(bands.sum())
     order = torch.sort(keys, stable=True).indices
     ends = counts[order].cumsum(0)
+    total = Late(ends[-1] if N else ends.sum())
+    reached = total if settings.room is not None else Late(bands.sum())
     most = min(settings.most_pairs, MOST_PAIRS)
     if settings.room is None:
         room, counted = _refuse_more(total(), reached(), most), None

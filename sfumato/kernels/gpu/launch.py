@@ -1,7 +1,7 @@
 """From tensors to a kernel's launch: which memory kernels take, on which device they run, how they are compiled."""
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -16,30 +16,34 @@ __all__ = ["check", "checked", "cover", "inline_ptx", "launch", "recorders"]
 # what wants to know of every launch: benchmarks/gpu_static.py compiles exactly what was launched
 recorders: list[Callable[[Any, Sequence[Any], dict[str, Any]], None]] = []
 
+INTERPRETED = interpreted()  # Triton, too, settles it when it is imported
+HERE = nullcontext()  # nothing to change
+
 
 def check(*tensors: Tensor, dtype: torch.dtype = torch.float32) -> None:
     """BackendError unless all are `dtype` and on one GPU."""
+    home = tensors[0].device
     for tensor in tensors:
-        if tensor.dtype != dtype or not _reachable(tensor):
+        device = tensor.device
+        if tensor.dtype == dtype and device == home and _reachable(device):
+            continue
+        if tensor.dtype != dtype or not _reachable(device):
             wanted = str(dtype).removeprefix("torch.")
             raise BackendError(
-                f"the gpu backend works on {wanted} tensors on a GPU; got {tensor.dtype} on {tensor.device}"
+                f"the gpu backend works on {wanted} tensors on a GPU; got {tensor.dtype} on {device}"
                 " (backend='reference' takes any)"
             )
-        if tensor.device != tensors[0].device:
-            raise BackendError(
-                f"the gpu backend works on tensors of one GPU; got {tensors[0].device} and {tensor.device}"
-            )
+        raise BackendError(f"the gpu backend works on tensors of one GPU; got {home} and {device}")
 
 
-def checked(*tensors: Tensor, dtype: torch.dtype = torch.float32) -> tuple[Tensor, ...]:
-    """Each tensor, contiguous and without autograd; BackendError unless `dtype`, all on one GPU."""
+def checked(*tensors: Tensor, dtype: torch.dtype = torch.float32) -> list[Tensor]:
+    """Each tensor, contiguous; BackendError unless `dtype`, all on one GPU."""
     check(*tensors, dtype=dtype)
-    return tuple(tensor.detach().contiguous() for tensor in tensors)
+    return [tensor.contiguous() for tensor in tensors]
 
 
-def _reachable(tensor: Tensor) -> bool:
-    return tensor.device.type == ("cpu" if interpreted() else "cuda")
+def _reachable(device: torch.device) -> bool:
+    return device.type == ("cpu" if INTERPRETED else "cuda")
 
 
 def cover(count: int, block: int) -> int:
@@ -49,7 +53,7 @@ def cover(count: int, block: int) -> int:
 
 def inline_ptx() -> bool:
     """True where kernels may hold lines of NVIDIA's assembly: on its cards, not on AMD's and not when interpreted."""
-    return torch.version.hip is None and not interpreted()
+    return torch.version.hip is None and not INTERPRETED
 
 
 def launch(kernel: Any, grid: Sequence[int], *arguments: Any, warps: int = 4, **constants: Any) -> None:
@@ -63,10 +67,18 @@ def launch(kernel: Any, grid: Sequence[int], *arguments: Any, warps: int = 4, **
     for record in recorders:
         record(kernel, arguments, {**constants, "warps": warps})
     device = next(argument.device for argument in arguments if isinstance(argument, Tensor))
-    with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
+    with _current(device):
         _run(kernel, tuple(grid), arguments, {**constants, "num_warps": warps, "enable_fp_fusion": True})
 
 
+def _current(device: torch.device) -> AbstractContextManager[Any]:
+    """Where Triton launches kernels on this device: only there does it look for their tensors."""
+    if device.type != "cuda" or device.index == torch.cuda.current_device():
+        return HERE
+    return torch.cuda.device(device)
+
+
 def _run(kernel: Any, grid: tuple[int, ...], arguments: Sequence[Any], options: dict[str, Any]) -> None:
-    with np.errstate(all="ignore"):  # a GPU does not complain of infinities either, and the interpreter is numpy
+    # a GPU does not complain of infinities, and the interpreter is numpy
+    with np.errstate(all="ignore") if INTERPRETED else HERE:
         kernel[grid](*arguments, **options)

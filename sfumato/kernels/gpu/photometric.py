@@ -97,7 +97,7 @@ def _shares(channels: int, height: int, width: int) -> tuple[int, tuple[int, int
 
 def _planes(image: Tensor, target: Tensor) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Both pictures and their strides from channel to channel and row to row; what kernels are compiled for."""
-    x, y = (_stepped(picture.detach().permute(2, 0, 1)) for picture in (image, target))
+    x, y = (_stepped(picture.permute(2, 0, 1)) for picture in (image, target))
     layout = {"X_STEP": x.stride(2), "Y_STEP": y.stride(2), "BYTES": y.dtype == torch.uint8}
     return (x, x.stride(0), x.stride(1), y, y.stride(0), y.stride(1)), layout
 

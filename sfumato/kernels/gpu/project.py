@@ -49,17 +49,17 @@ def project(gaussians: Gaussians, camera: Camera, settings: RenderSettings) -> S
     """
     if camera.K.requires_grad:
         raise BackendError("the gpu backend has no gradient for camera.K; use backend='reference'")
-    outputs = _Project.apply(*gaussians, camera.viewmat, camera, settings)
+    outputs = _Project.apply(*gaussians, camera.viewmat, camera, settings, degree_used(gaussians, settings))
     means2d, conics, depths, colors, opacities, radii, nonfinite = outputs
     probe = torch.zeros_like(means2d, requires_grad=means2d.requires_grad)
     return Splats(means2d, conics, depths, radii, colors, opacities, probe, nonfinite)
 
 
-def fields_of(gaussians: Gaussians) -> list[Tensor]:
-    """The six fields, contiguous and without autograd; BackendError unless float32 (shN also float16) on one GPU."""
-    *numbers, shN = gaussians
+def fields_of(*fields: Tensor) -> list[Tensor]:
+    """The fields of Gaussians, contiguous; BackendError unless float32 (shN also float16) on one GPU."""
+    *numbers, shN = fields
     check(*numbers, shN[:0].float() if shN.dtype == torch.float16 else shN)
-    return [field.detach().contiguous() for field in gaussians]
+    return [field.contiguous() for field in fields]
 
 
 def degree_used(gaussians: Gaussians, settings: RenderSettings) -> int:
@@ -70,15 +70,14 @@ def degree_used(gaussians: Gaussians, settings: RenderSettings) -> int:
 class _Project(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, ...]:
-        *tensors, viewmat, camera, settings = inputs
-        gaussians = Gaussians(*tensors)
-        fields, N = fields_of(gaussians), len(gaussians)
-        lens, degree = lens_of(camera, settings, least_alpha(settings)), degree_used(gaussians, settings)
+        *tensors, viewmat, camera, settings, degree = inputs
+        fields, lens = fields_of(*tensors), lens_of(camera, settings, least_alpha(settings))
+        N = len(fields[0])
         shapes = ((N, 2), (N, 3), (N,), (N, 3), (N,), (N, 2))
         outputs = [fields[0].new_empty(shape) for shape in shapes]
         nonfinite = torch.zeros((), dtype=torch.int64, device=fields[0].device)
         launch(
-            _forward, (cover(N, BLOCK),), N, 3 * gaussians.shN.shape[1], lens, *fields, *outputs, nonfinite,
+            _forward, (cover(N, BLOCK),), N, 3 * fields[5].shape[1], lens, *fields, *outputs, nonfinite,
             DEGREE=degree, ANTIALIASED=settings.antialiased, BLOCK=BLOCK, warps=1,
         )  # fmt: skip
         ctx.save_for_backward(*tensors, viewmat, outputs[3], outputs[5])
@@ -89,7 +88,7 @@ class _Project(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Any, ...]:
         *tensors, viewmat, colors, radii = ctx.saved_tensors
-        fields, moving = fields_of(Gaussians(*tensors)), ctx.needs_input_grad[6]
+        fields, moving = fields_of(*tensors), ctx.needs_input_grad[6]
         N, blocks = len(radii), cover(len(radii), BLOCK)
         results = [torch.zeros_like(field) for field in fields]
         sums = radii.new_zeros(blocks if moving else 0, 15)
@@ -99,7 +98,7 @@ class _Project(torch.autograd.Function):
             DEGREE=ctx.degree, ANTIALIASED=ctx.antialiased, CAMERA=moving, BLOCK=BLOCK, warps=1,
         )  # fmt: skip
         g_viewmat = viewmat_gradient(viewmat, sums.sum(dim=0, dtype=torch.float64)) if moving else None
-        return *results, g_viewmat, None, None
+        return *results, g_viewmat, None, None, None
 
 
 @triton.jit
