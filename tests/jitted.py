@@ -28,6 +28,7 @@ from sfumato.kernels.gpu.prepare import _steps
 from sfumato.kernels.stages import AdamStep, Moments, Rates, RenderSettings
 from sfumato.train import TrainConfig
 from sfumato.train.config import Coarse
+from sfumato.train.density import MCMC, Adaptive
 from sfumato.train.trainer import Training
 
 TARGET = GPUTarget("cuda", 90, 32)
@@ -168,7 +169,7 @@ def changing(driver: Driver) -> dict[str, Any]:
 
 
 def prepared(driver: Driver) -> dict[str, Any]:
-    """What is compiled ahead, then an ordinary training as its degree rises and its pictures grow."""
+    """What is compiled ahead, then trainings with both densities, as their degree rises and their pictures grow."""
     for step in _steps():
         step()
     steps = {"ahead": driver.take()}
@@ -177,11 +178,12 @@ def prepared(driver: Driver) -> dict[str, Any]:
         _, camera, photo = scene(0, 41 + i, 23, at=float(i))
         views.append(View(f"{i}.png", camera, photo))
     points = Points(xyz=torch.rand(30, 3), rgb=torch.zeros(30, 3, dtype=torch.uint8))
-    config = TrainConfig(steps=12, max_gaussians=40, sh_every=0.1, coarse=Coarse(0.2, 0.5))
-    with Training(Scene(views, points), config, "gpu") as training:
-        while training.step < training.steps:
-            training.advance()
-    steps["training"] = driver.take()
+    for density in (Adaptive(), MCMC(start_at=1)):  # Gaussians without numbers cannot be relocated
+        config = TrainConfig(steps=12, max_gaussians=40, sh_every=0.1, coarse=Coarse(0.2, 0.5), density=density)
+        with Training(Scene(views, points), config, "gpu") as training:
+            while training.step < training.steps:
+                training.advance()
+        steps[density.name] = driver.take()
     return steps
 
 

@@ -331,7 +331,7 @@ def _patch_torch(patch: pytest.MonkeyPatch, gpu: PretendGPU) -> None:
 
 def _patch_launches(patch: pytest.MonkeyPatch, gpu: PretendGPU) -> None:
     """Kernels get the memory of their tensors, and run in the interpreter."""
-    from sfumato.kernels.gpu import launch
+    from sfumato.kernels.gpu import launch, ready
 
     def run(kernel: Any, grid: tuple[int, ...], arguments: Any, options: dict[str, Any]) -> None:
         gpu.launches.append(getattr(kernel, "__name__", str(kernel)))
@@ -340,5 +340,6 @@ def _patch_launches(patch: pytest.MonkeyPatch, gpu: PretendGPU) -> None:
     interpret = launch._run
     patch.setenv("TRITON_INTERPRET", "1")
     patch.setattr(backends, "interpreted", lambda: False)  # or the GPU would be left idle
+    patch.setattr(ready, "interpreted", lambda: True)  # no driver is there to be asked
     patch.setattr(launch, "_run", run)
     patch.setattr(launch, "_reachable", lambda device: device.type == "cuda")

@@ -61,7 +61,8 @@ def test_grids_are_such_that_cards_take_them() -> None:
             assert grid[0] * MOST_LANES <= MOST_THREADS, (kernel, grid)
 
 
-def test_an_ordinary_training_needs_only_what_was_compiled_ahead() -> None:
+def test_ordinary_trainings_need_only_what_was_compiled_ahead() -> None:
     steps = happened("prepared")
     assert len(steps["ahead"]["new"]) > 20
-    assert not steps["training"]["new"]
+    for density in ("adaptive", "mcmc"):
+        assert not steps[density]["new"]

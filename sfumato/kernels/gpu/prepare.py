@@ -53,7 +53,7 @@ def is_prepared() -> bool:
 def prepare(progress: Progress = silent) -> None:
     """Compile the kernels, or load them from Triton's cache, where it takes a moment only.
 
-    What few trainings use (penalties, sparse steps, deterministic sums) is compiled when it is first used.
+    What few trainings use (sparse steps, half precision, deterministic sums) is compiled when it is first used.
     Warns (SfumatoWarning) when it cannot be noted that this is done, so that `is_prepared` stays False.
     """
     if interpreted():
@@ -81,7 +81,7 @@ def _steps() -> list[Callable[[], None]]:
 
 
 def _learn(settings: RenderSettings) -> None:
-    """One step of training, where shN moves as far as it is drawn; another where it rests."""
+    """Steps of training: where shN moves as far as it is drawn, where it rests, and with MCMC's penalties."""
     gaussians, camera, photo = _little_scene()
     splats = project(gaussians, camera, settings).leaves()
     tiles = bin(splats, SIDE, SIDE, settings)
@@ -90,6 +90,10 @@ def _learn(settings: RenderSettings) -> None:
     moments = Moments.zeros(gaussians)
     for moved in (settings.sh_degree, 0):
         adam_from_splats(gaussians, splats, camera, settings, moments, AdamStep(STILL, count=1, sh_degree=moved))
+    for field in (gaussians.log_scales, gaussians.logit_opacities):
+        field.grad = torch.zeros_like(field)
+    step = AdamStep(STILL, count=1, sh_degree=settings.sh_degree)
+    adam_from_splats(gaussians, splats, camera, settings, moments, step)
 
 
 def _show(settings: RenderSettings) -> None:
