@@ -30,10 +30,15 @@ def patch_language_once() -> bool:
 def _once_per_launch(interpreter: ModuleType, patch: Any) -> Any:
     ready: set[int] = set()  # modules of Triton's language that are patched until the launch ends
 
+    @functools.cache
+    def languages_of(fn: Any) -> frozenset[int]:
+        """The modules of Triton's language that a function sees."""
+        known = (interpreter.tl, interpreter.tl.core)
+        return frozenset(id(value) for value in fn.__globals__.values() if any(value is module for module in known))
+
     @functools.wraps(patch)
     def patch_what_is_not(fn: Any) -> Any:
-        known = (interpreter.tl, interpreter.tl.core)
-        languages = {id(value) for value in fn.__globals__.values() if any(value is module for module in known)}
+        languages = languages_of(fn)
         if languages and languages <= ready:
             return interpreter._LangPatchScope()  # nothing to put back
         scope = patch(fn)
