@@ -1,7 +1,6 @@
 """What a machine's GPU says of itself to what `sfumato doctor` says: which backend is taken, and why not the GPU."""
 
 import platform
-import re
 import sys
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -18,8 +17,6 @@ GET_STARTED = "https://pytorch.org/get-started/locally"
 APART = 1e-4  # of a picture from the reference's, at the most
 HOW_CUDA = f"install the CUDA build of torch: {GET_STARTED} has the command for this system and driver"
 HOW_ROCM = f"install the ROCm build of torch: {GET_STARTED} has the command for this system"
-OLDEST_TRITON = (3, 6)  # that tests run on
-HOW_TRITON = "install torch 2.10 or newer, whose Triton is new enough"
 OF_AMD = ("gfx90a", "gfx942", "gfx1100", "gfx1201")  # that every kernel is compiled for in tests
 
 # What is asked in a process of its own. The last question is a picture: a kernel that compiles, runs and is right.
@@ -117,19 +114,11 @@ def _backend(said: dict[str, Any]) -> _Finding:
     if said["auto"] != "gpu":
         return BACKEND, "missing", "; ".join(said["idle"]) or "it cannot be used", ""
     if "failed" in said:
-        fix = HOW_TRITON if _outdated(said["triton"]) else _repair(said["failed"])
-        return BACKEND, "missing", f"{version} cannot draw: {said['failed']}", fix
+        return BACKEND, "missing", f"{version} cannot draw: {said['failed']}", _repair(said["failed"])
     if not said["apart"] <= APART:
         told = f"{version} draws another picture than the reference: {said['apart']:.2g} apart, of 1"
         return BACKEND, "missing", told, "report it, with this table; until then add --backend cpu"
-    if _outdated(said["triton"]):
-        told = f"{version} draws what the reference draws, but is older than any that tests run on"
-        return BACKEND, "note", told, HOW_TRITON
     return BACKEND, "ok", f"{version}, draws what the reference draws", ""
-
-
-def _outdated(version: str) -> bool:
-    return tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < OLDEST_TRITON
 
 
 def _repair(error: str) -> str:

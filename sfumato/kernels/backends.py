@@ -63,9 +63,9 @@ def choose(name: str = "auto") -> tuple[str, torch.device]:
 
 def _gpu() -> torch.device:
     """Where tensors of the gpu backend live. Raises BackendError where it cannot run."""
-    load("gpu")
     if not torch.cuda.is_available():
         raise BackendError("backend 'gpu' needs a GPU that torch sees, and it sees none; `sfumato doctor` says more")
+    load("gpu")
     device = torch.device("cuda", torch.cuda.current_device())
     if interpreted():
         why = "TRITON_INTERPRET=1 is set, which is for tests; unset it"

@@ -151,7 +151,6 @@ def test_amd_says_its_architecture() -> None:
         (without(SEEN, "apart", auto="cpu", idle=["it is too old"]), "missing", "it is too old", ""),
         (without(SEEN, "apart", failed="no kernel image is here"), "missing", "no kernel image", "is not for this GPU"),
         (without(SEEN, "apart", failed="boom"), "missing", "cannot draw: boom", "add --backend cpu"),
-        (without(SEEN, "apart", failed="boom", triton="3.5.1"), "missing", "Triton 3.5.1 cannot", "install torch 2.10"),
         ({**SEEN, "apart": 0.5}, "missing", "another picture than the reference: 0.5 apart", "add --backend cpu"),
         ({**SEEN, "apart": float("nan")}, "missing", "another picture than the reference: nan", "add --backend cpu"),
         ({"error": "importing it ends Python with code -11"}, "note", "with code -11", "report it"),
@@ -169,14 +168,6 @@ def test_why_the_gpu_does_not_compute(said: dict[str, Any], state: str, told: st
         repaired = said["auto"] == "cpu"
         assert findings["backend auto"].state == ("ok" if repaired else "note")
         assert findings["backend auto"].found.startswith(f"the {said['auto'].upper()} computes")
-
-
-def test_an_old_triton_that_draws_all_the_same() -> None:
-    older, newer = (found(gpu={**SEEN, "triton": version})["backend gpu"] for version in ("3.5.1", "3.10.0+git1"))
-    assert older.state == "note"
-    assert older.found == "Triton 3.5.1 draws what the reference draws, but is older than any that tests run on"
-    assert older.fix.startswith("install torch 2.10 or newer")
-    assert (newer.state, newer.found) == ("ok", "Triton 3.10.0+git1, draws what the reference draws")
 
 
 def test_a_gpu_is_asked_to_draw() -> None:

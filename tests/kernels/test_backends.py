@@ -10,7 +10,7 @@ from sfumato.core.errors import BackendError, SfumatoWarning
 from sfumato.kernels import backends
 from sfumato.kernels.backends import choose, load
 
-triton = pytest.importorskip("triton", reason="GPU BACKEND NOT TESTED: triton is not installed here")
+pytest.importorskip("triton", reason="GPU BACKEND NOT TESTED: triton is not installed here")
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> types.SimpleNamespace:
     """A machine whose GPU has what the test says: capability, hip, and what Triton answers."""
     from sfumato.kernels.gpu import ready
 
-    card = types.SimpleNamespace(capability=(9, 0), target=lambda: "sm_90")
+    card = types.SimpleNamespace(capability=(9, 0), target=lambda: "sm_90", triton="3.10.0+git1")
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     monkeypatch.setattr(backends, "load", lambda name, device="cpu": types.SimpleNamespace())
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
@@ -26,9 +26,21 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> types.SimpleNamespace:
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device=None: "Slide Rule 3000")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: card.capability)
     active = types.SimpleNamespace(get_current_target=lambda: card.target())
-    monkeypatch.setattr(triton.runtime, "driver", types.SimpleNamespace(active=active))
+    runtime = types.SimpleNamespace(driver=types.SimpleNamespace(active=active))
+    monkeypatch.setattr(ready, "triton", _Installed(card, runtime))
     ready._unusable.cache_clear()
     return card
+
+
+class _Installed:
+    """Triton as the card's description has it."""
+
+    def __init__(self, card: types.SimpleNamespace, runtime: types.SimpleNamespace) -> None:
+        self._card, self.runtime = card, runtime
+
+    @property
+    def __version__(self) -> str:
+        return self._card.triton
 
 
 def failing(error: Exception) -> Any:
@@ -48,6 +60,7 @@ def test_a_gpu_that_can_is_taken(gpu: types.SimpleNamespace) -> None:
     ("change", "why"),
     [
         ({"capability": (6, 1)}, "it has compute capability 6.1, and 7.5 or newer is needed"),
+        ({"triton": "3.5.1"}, r"Triton 3\.5\.1 is here, and 3\.6 or newer is needed; torch 2\.10 or newer brings it"),
         (
             {"target": failing(RuntimeError("Failed to find C compiler."))},
             r"apt install gcc.*Failed to find C compiler",

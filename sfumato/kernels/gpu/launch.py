@@ -31,7 +31,7 @@ def check(*tensors: Tensor, dtype: torch.dtype = torch.float32) -> None:
             wanted = str(dtype).removeprefix("torch.")
             raise BackendError(
                 f"the gpu backend works on {wanted} tensors on a GPU; got {tensor.dtype} on {device}"
-                " (backend='reference' takes any)"
+                " (.to('cuda') moves them; backend='reference' takes any)"
             )
         raise BackendError(f"the gpu backend works on tensors of one GPU; got {home} and {device}")
 

@@ -10,6 +10,7 @@ from sfumato.kernels.backends import interpreted
 __all__ = ["OLDEST", "unusable"]
 
 OLDEST = (7, 5)  # compute capability, of Turing: what newer versions of CUDA and Triton still compile for
+OLDEST_TRITON = (3, 6)  # that tests run on
 
 
 def unusable(device: torch.device) -> str | None:
@@ -25,6 +26,9 @@ def _unusable(device: torch.device) -> str | None:
     if torch.version.hip is None and torch.cuda.get_device_capability(device) < OLDEST:
         has = "{}.{}".format(*torch.cuda.get_device_capability(device))
         return f"it has compute capability {has}, and {OLDEST[0]}.{OLDEST[1]} or newer is needed"
+    if tuple(int(part) for part in triton.__version__.split(".")[:2]) < OLDEST_TRITON:
+        wanted = "{}.{}".format(*OLDEST_TRITON)
+        return f"Triton {triton.__version__} is here, and {wanted} or newer is needed; torch 2.10 or newer brings it"
     try:
         triton.runtime.driver.active.get_current_target()
     except Exception as error:  # of many kinds, from many libraries
