@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from interpreter import patch_language_once
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 torch.set_num_threads(1)  # the tensors here are small: more threads wait for each other, badly so on a busy machine
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as shells start what they run in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # tests press Ctrl-C
 
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")  # the GPU's kernels run in an interpreter; before triton is imported
