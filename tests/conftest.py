@@ -65,6 +65,15 @@ def fast_backend(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.fixture
+def device() -> torch.device:
+    """Where tensors of the gpu backend live: on a GPU, or on the CPU where kernels are interpreted."""
+    try:
+        return backends.choose("gpu")[1]
+    except BackendError as error:
+        pytest.skip(f"GPU BACKEND NOT TESTED: {error}")
+
+
+@pytest.fixture
 def seed(request: pytest.FixtureRequest) -> int:
     """A seed that belongs to the test's name, already set in torch; pytest shows it when the test fails."""
     number = sum(ord(letter) * (place + 1) for place, letter in enumerate(request.node.name)) % 100_000

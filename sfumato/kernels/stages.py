@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sfumato.core.camera import Camera
 from sfumato.core.gaussians import Gaussians
+from sfumato.core.sh import bases_of_degree
 
 __all__ = ["MOST_PAIRS", "TILE", "AdamStep", "Backend", "Moments", "Rates", "RenderSettings", "Splats", "TileLists"]
 
@@ -33,6 +34,10 @@ class RenderSettings:
     most_pairs: int = MOST_PAIRS  # entries of the tile lists; bin refuses to make longer ones
     room: int | None = None  # entries to make room for without waiting for a GPU to count them, see TileLists.missing
     deterministic: bool = False  # the same bits each time, on a GPU too; the other backends always are
+
+    def degree_of(self, gaussians: Gaussians) -> int:
+        """The degree of spherical harmonics that is evaluated of these Gaussians."""
+        return gaussians.degree if self.sh_degree is None else min(self.sh_degree, gaussians.degree)
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,6 +158,10 @@ class AdamStep:
     def count_of(self, field: str) -> int:
         """Steps that the field took, this one included; 1 also where shN has taken none and stays."""
         return self.count if field != "shN" or self.sh_count is None else max(1, self.sh_count)
+
+    def moved_of(self, width: int) -> int:
+        """How many of the `width` numbers in a row of shN take part: those of the first degrees come first."""
+        return width if self.sh_degree is None else min(width, 3 * (bases_of_degree(self.sh_degree) - 1))
 
 
 class Backend(Protocol):

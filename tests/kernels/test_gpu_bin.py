@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from sfumato.core.errors import BackendError, TileListError
-from sfumato.kernels.backends import choose
 from sfumato.kernels.reference.bin import smallest_exponent
 from sfumato.kernels.reference.project import project
 from sfumato.kernels.stages import TILE, RenderSettings, Splats, TileLists
@@ -36,12 +35,7 @@ SCENES = {
 }
 
 
-@pytest.fixture(autouse=True)
-def device() -> torch.device:
-    try:
-        return choose("gpu")[1]
-    except BackendError as error:
-        pytest.skip(f"GPU BACKEND NOT TESTED: {error}")
+pytestmark = pytest.mark.usefixtures("device")
 
 
 def on(device: torch.device, splats: Splats) -> Splats:

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from sfumato.core.errors import BackendError
-from sfumato.kernels.backends import choose
 from sfumato.kernels.reference.blend import blend as reference
 from sfumato.kernels.reference.project import project
 from sfumato.kernels.stages import RenderSettings, Splats, TileLists
@@ -29,12 +28,7 @@ FIELDS = ("means2d", "conics", "depths", "colors", "opacities")
 Picture = tuple[Tensor, Tensor, Tensor | None]
 
 
-@pytest.fixture(autouse=True)
-def device() -> torch.device:
-    try:
-        return choose("gpu")[1]
-    except BackendError as error:
-        pytest.skip(f"GPU BACKEND NOT TESTED: {error}")
+pytestmark = pytest.mark.usefixtures("device")
 
 
 @pytest.fixture

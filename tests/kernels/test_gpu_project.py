@@ -11,7 +11,6 @@ from torch import Tensor
 from sfumato.core.errors import BackendError
 from sfumato.core.gaussians import Gaussians
 from sfumato.core.sh import basis
-from sfumato.kernels.backends import choose
 from sfumato.kernels.reference.project import project as reference
 from sfumato.kernels.stages import RenderSettings, Splats
 
@@ -31,12 +30,7 @@ CAMERA = askew(40, 30)
 FIELDS = ("means2d", "conics", "depths", "colors", "opacities")
 
 
-@pytest.fixture(autouse=True)
-def device() -> torch.device:
-    try:
-        return choose("gpu")[1]
-    except BackendError as error:
-        pytest.skip(f"GPU BACKEND NOT TESTED: {error}")
+pytestmark = pytest.mark.usefixtures("device")
 
 
 def gradients_of(splats: Splats, gaussians: Gaussians, weights: list[Tensor]) -> Gaussians:

@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from sfumato.core import sh as harmonics
 from sfumato.core.camera import Camera
 from sfumato.core.errors import InputError
 from sfumato.core.gaussians import Gaussians
@@ -58,16 +57,11 @@ def adam(gaussians: Gaussians, moments: Moments, step: AdamStep) -> None:
         width = gradient.numel() // N
         fields = (getattr(part, name) for part in (gaussians, moments.mean, moments.square))
         arrays = (*_in_place(*fields), *numbers(gradient))
-        rate, moved = f(getattr(step.rates, name)), _moved(width, step) if name == "shN" else width
+        rate, moved = f(getattr(step.rates, name)), step.moved_of(width) if name == "shN" else width
         launch(
             _adam, -(-N // BLOCK), _step_of(step, name), rate, width, moved, step.sparse, touched.numpy(),
             *(array.reshape(-1) for array in arrays),
         )  # fmt: skip
-
-
-def _moved(width: int, step: AdamStep) -> int:
-    """How many of a row's `width` numbers of higher spherical harmonics take part."""
-    return width if step.sh_degree is None else min(width, 3 * (harmonics.bases_of_degree(step.sh_degree) - 1))
 
 
 def _in_place(*tensors: torch.Tensor) -> tuple[Any, ...]:
@@ -152,7 +146,7 @@ def adam_from_splats(
     states = [tuple(array.reshape(-1) for array in _in_place(*part)) for part in (moments.mean, moments.square)]
     launch(
         _adam_from_splats, -(-N // BLOCK), lens_of(camera, settings, least_alpha(settings)),
-        bases_used(gaussians, settings), _moved(rest, step), step.sparse,
+        bases_used(gaussians, settings), step.moved_of(rest), step.sparse,
         _step_of(step, "means"), _step_of(step, "shN"), tuple(f(rate) for rate in step.rates),
         tables, *states, numbers(*own), *numbers(splats.radii, splats.colors, *rows(incoming)),
     )  # fmt: skip

@@ -118,8 +118,7 @@ def rows(tensors: Iterable[Tensor]) -> list[Tensor]:
 
 def bases_used(gaussians: Gaussians, settings: RenderSettings) -> int:
     """How many spherical-harmonics bases a render with these settings evaluates."""
-    degree = gaussians.degree if settings.sh_degree is None else min(settings.sh_degree, gaussians.degree)
-    return harmonics.bases_of_degree(degree)
+    return harmonics.bases_of_degree(settings.degree_of(gaussians))
 
 
 @helper

@@ -23,7 +23,7 @@ from sfumato.kernels.gpu.launch import check, checked, cover, launch
 from sfumato.kernels.gpu.lens import pull_back
 from sfumato.kernels.gpu.math import reciprocal
 from sfumato.kernels.gpu.memory import load_rows, side_by_side
-from sfumato.kernels.gpu.project import color_gradients, degree_used
+from sfumato.kernels.gpu.project import color_gradients
 from sfumato.kernels.lens import least_alpha, lens_of
 from sfumato.kernels.stages import AdamStep, Moments, Rates, RenderSettings, Splats
 
@@ -76,16 +76,11 @@ def adam(gaussians: Gaussians, moments: Moments, step: AdamStep) -> None:
     for name, gradient in gradients.items():
         parts = _in_place(*(getattr(part, name) for part in (gaussians, moments.mean, moments.square)))
         width = gradient.numel() // N
-        moved, unbias = (_moved(width, step), s.unbias_shN) if name == "shN" else (width, s.unbias)
+        moved, unbias = (step.moved_of(width), s.unbias_shN) if name == "shN" else (width, s.unbias)
         launch(
             _adam, (cover(gradient.numel(), NUMBERS),), gradient.numel(), ORIGIN, s, unbias, getattr(rates, name),
             *parts, *checked(gradient), touched if step.sparse else None, WIDTH=width, MOVED=moved, BLOCK=NUMBERS,
         )  # fmt: skip
-
-
-def _moved(width: int, step: AdamStep) -> int:
-    """How many of a row's `width` numbers of higher spherical harmonics take part."""
-    return width if step.sh_degree is None else min(width, 3 * (harmonics.bases_of_degree(step.sh_degree) - 1))
 
 
 def _in_place(*tensors: Tensor) -> tuple[Tensor, ...]:
@@ -144,7 +139,7 @@ def adam_from_splats(
         _in_place(*gaussians), _in_place(*moments.mean), _in_place(*moments.square),
         tuple(_gradient(field) for field in gaussians), *checked(splats.radii, splats.colors),
         *(_gradient(getattr(splats, name)) for name in names),
-        DEGREE=degree_used(gaussians, settings), WIDTH=width, MOVED=_moved(width, step),
+        DEGREE=settings.degree_of(gaussians), WIDTH=width, MOVED=step.moved_of(width),
         ANTIALIASED=settings.antialiased, SPARSE=step.sparse, BLOCK=BLOCK, CHUNK=CHUNK, warps=WARPS,
     )  # fmt: skip
 

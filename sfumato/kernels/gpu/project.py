@@ -34,7 +34,7 @@ from sfumato.kernels.gpu.memory import load_long_rows, load_rows, store_rows
 from sfumato.kernels.lens import least_alpha, lens_of, viewmat_gradient
 from sfumato.kernels.stages import RenderSettings, Splats
 
-__all__ = ["color_gradients", "degree_used", "fields_of", "project"]
+__all__ = ["color_gradients", "fields_of", "project"]
 
 BLOCK = 32  # Gaussians: one warp, which waits for no other
 C0: tl.constexpr = tl.constexpr(CONSTANT)
@@ -49,7 +49,7 @@ def project(gaussians: Gaussians, camera: Camera, settings: RenderSettings) -> S
     """
     if camera.K.requires_grad:
         raise BackendError("the gpu backend has no gradient for camera.K; use backend='reference'")
-    outputs = _Project.apply(*gaussians, camera.viewmat, camera, settings, degree_used(gaussians, settings))
+    outputs = _Project.apply(*gaussians, camera.viewmat, camera, settings, settings.degree_of(gaussians))
     means2d, conics, depths, colors, opacities, radii, nonfinite = outputs
     probe = torch.zeros_like(means2d, requires_grad=means2d.requires_grad)
     return Splats(means2d, conics, depths, radii, colors, opacities, probe, nonfinite)
@@ -60,11 +60,6 @@ def fields_of(*fields: Tensor) -> list[Tensor]:
     *numbers, shN = fields
     check(*numbers, shN[:0].float() if shN.dtype == torch.float16 else shN)
     return [field.contiguous() for field in fields]
-
-
-def degree_used(gaussians: Gaussians, settings: RenderSettings) -> int:
-    """The degree of spherical harmonics that a render with these settings evaluates."""
-    return gaussians.degree if settings.sh_degree is None else min(settings.sh_degree, gaussians.degree)
 
 
 class _Project(torch.autograd.Function):

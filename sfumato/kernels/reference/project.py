@@ -77,7 +77,7 @@ def _project_rows(gaussians: Gaussians, camera: Camera, settings: RenderSettings
     touches = ((means2d + radii >= centers_from) & (means2d - radii <= centers_to)).all(dim=1)
     radii = torch.where((in_front & solvable & touches)[:, None], radii, 0)
 
-    degree = gaussians.degree if settings.sh_degree is None else min(settings.sh_degree, gaussians.degree)
+    degree = settings.degree_of(gaussians)
     directions = torch.nn.functional.normalize(gaussians.means + rotation.T @ translation, dim=1)
     coefficients = gaussians.sh[:, : harmonics.bases_of_degree(degree)]
     colors = 0.5 + torch.einsum("nk,nkc->nc", harmonics.basis(degree, directions), coefficients)
