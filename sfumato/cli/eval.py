@@ -43,7 +43,6 @@ class Eval:
 def main(words: Sequence[str]) -> int:
     """Run the verb; returns the exit code."""
     flags = parse(Eval, words)
-    from sfumato import formats
     from sfumato.cli.output import REPORT, check_output, clear
     from sfumato.cli.run import Reading, in_frame_of, load, prepare, score, write_page
     from sfumato.cli.splat import read_splat
@@ -52,17 +51,17 @@ def main(words: Sequence[str]) -> int:
     from sfumato.view.views import CAMERAS
 
     backend, device = choose(flags.backend)
-    gaussians = read_splat(flags.splat)
+    asset = read_splat(flags.splat)
     weights = Lpips.load(flags.lpips).to(device) if flags.lpips else None
     if flags.output:
         check_output(flags.output, flags.force, flags.input, (*REPORT, CAMERAS))
     reading = Reading(flags.downscale, flags.holdout, flags.masks, flags.invert_masks, flags.frames)
     scene = load(flags.input, reading)
-    gaussians = in_frame_of(scene, gaussians, formats.origin_of(flags.splat))
+    gaussians = in_frame_of(scene, asset)
     prepare(backend)
     if flags.output:
         clear(flags.output, REPORT)
-    score(gaussians.to(device), scene, flags.output, backend, weights)
+    score(gaussians.to(device), scene, flags.output, backend, weights, antialiased=asset.antialiased is True)
     if flags.output:
         write_page(flags.output, gaussians)
     return 0

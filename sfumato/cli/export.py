@@ -54,7 +54,7 @@ def main(words: Sequence[str]) -> int:
     if flags.title is not None:
         page = replace(page, title=flags.title)
     check_writable(flags.output)
-    gaussians = read_splat(splat)
+    gaussians = read_splat(splat).gaussians
     if gaussians.degree > 3:
         told = f"{splat} has spherical harmonics of degree {gaussians.degree}; a page shows them up to 3"
         warnings.warn(told, SfumatoWarning, stacklevel=1)

@@ -63,7 +63,6 @@ def main(words: Sequence[str]) -> int:
     """Run the verb; returns the exit code."""
     flags = parse(Render, words)
     _check(flags)
-    from sfumato import formats
     from sfumato.cli.console import Stages
     from sfumato.cli.output import check_writable
     from sfumato.cli.run import in_frame_of, load, prepare
@@ -76,15 +75,16 @@ def main(words: Sequence[str]) -> int:
     if flags.output.suffix.lower() not in known:
         raise InputError(f"cannot write {flags.output}: wanted a folder, or a file that ends in {' '.join(known[1:])}")
     backend, device = choose(flags.backend)
-    gaussians = read_splat(flags.splat)
+    asset = read_splat(flags.splat)
+    gaussians = asset.gaussians
     check_writable(flags.output)
     scene = load(flags.scene) if flags.scene else None
     if scene is not None:
-        gaussians = in_frame_of(scene, gaussians, formats.origin_of(flags.splat))
+        gaussians = in_frame_of(scene, asset)
     cameras, names = _cameras(flags, gaussians, scene)
     background = flags.background or (scene.background if scene else (0.0, 0.0, 0.0))
     picture: Literal["color", "depth"] = "depth" if flags.depth else "color"
-    settings = RenderSettings(near=scene.near if scene else _near(gaussians))
+    settings = RenderSettings(near=scene.near if scene else _near(gaussians), antialiased=asset.antialiased is True)
     prepare(backend)
     with Stages() as progress:
 

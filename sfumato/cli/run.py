@@ -20,6 +20,7 @@ from sfumato.cli.keeper import Keeper, Saving
 from sfumato.cli.live import Onlooker
 from sfumato.cli.output import CHECKPOINTS, REPORT, check_room, clear, locked, taken_disk
 from sfumato.cli.resume import write_run
+from sfumato.core.asset import Asset
 from sfumato.core.errors import InputError, SfumatoError
 from sfumato.core.files import sweep
 from sfumato.core.gaussians import Gaussians
@@ -108,9 +109,10 @@ def left_out(names: object) -> str:
     return f"; left out: {', '.join(map(str, names[:10]))}{more}" if names else ""
 
 
-def in_frame_of(scene: Scene, gaussians: Gaussians, origin: tuple[float, float, float]) -> Gaussians:
-    """Gaussians of a file with that origin, in the coordinates of the scene."""
-    apart = torch.tensor(origin, dtype=torch.float64) - torch.tensor(scene.origin, dtype=torch.float64)
+def in_frame_of(scene: Scene, asset: Asset) -> Gaussians:
+    """The Gaussians of a file, which has an origin, in the coordinates of the scene, which has its own."""
+    gaussians = asset.gaussians
+    apart = torch.tensor(asset.origin, dtype=torch.float64) - torch.tensor(scene.origin, dtype=torch.float64)
     return replace(gaussians, means=gaussians.means + apart.to(gaussians.means)) if apart.any() else gaussians
 
 
@@ -183,7 +185,7 @@ def train_and_report(
         keeper = Keeper(Checkpoints(folder / CHECKPOINTS), config, scene_digest(scene), saving, say)
         gaussians, last, interrupted = _train(scene, config, backend, folder, keeper, start, budget, board, onlooker)
         clear(folder, REPORT)  # of the run before it was gone on with: scores never lie beside another splat
-        formats.write(folder / "splat.ply", gaussians, scene.origin)
+        formats.write(folder / "splat.ply", Asset(gaussians, origin=scene.origin))
         onlooker.trained(gaussians, interrupted)  # only now: its renders take a while
         training = {
             "seconds": last.seconds,
@@ -241,12 +243,13 @@ def score(
     backend: str = "auto",
     lpips: "Lpips | None" = None,
     training: Mapping[str, object] | None = None,
+    antialiased: bool = False,
 ) -> Evaluation | None:
     """Score on the held-out photos, show the means, and write report and comparisons when there is a folder.
 
     None when nothing was held out.
     """
-    settings = RenderSettings(near=scene.near, depth=False)
+    settings = RenderSettings(near=scene.near, depth=False, antialiased=antialiased)
     pictures: dict[str, Path] = {}
     views = scene.test
     photos = _photos(folder, scene) if folder else {}

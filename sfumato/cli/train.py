@@ -111,7 +111,6 @@ def main(words: Sequence[str]) -> int:
 
 
 def _run(flags: Train, onlooker: "Onlooker") -> int:
-    from sfumato import formats
     from sfumato.cli.board import check_board
     from sfumato.cli.budget import Budget
     from sfumato.cli.keeper import Saving
@@ -143,7 +142,7 @@ def _run(flags: Train, onlooker: "Onlooker") -> int:
         config, start = earlier.continued(scene, flags.extend)
         seconds = None
     if flags.init and refined is not None and start is None:
-        start = in_frame_of(scene, refined, formats.origin_of(flags.init))
+        start = in_frame_of(scene, refined)
         config = config if earlier else _refining(config, scene, start)
     asked = {key: value for key, value in asdict(flags).items() if key not in _OF_NOW}
     asked["downscale"] = earlier.command.get("downscale", 1.0) if earlier else flags.downscale

@@ -1,49 +1,63 @@
-"""Gaussians to files and back: one module per format, found by the file's suffix.
+"""Splats to files and back: one module per format, found by what a file begins with, written by its suffix.
 
-A format is a module with SUFFIX, read and write, and one entry in FORMATS.
+A format is a module with what `Format` says, and one entry in FORMATS.
 """
 
+import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from sfumato.core.errors import InputError
+from sfumato.core.asset import Asset
+from sfumato.core.errors import InputError, SfumatoWarning
 from sfumato.core.gaussians import Gaussians
 from sfumato.formats import ply
+from sfumato.formats.limits import opened
+from sfumato.formats.options import WriteOptions
 
-__all__ = ["FORMATS", "Format", "count", "origin_of", "read", "write"]
+__all__ = ["FORMATS", "Format", "WriteOptions", "check_suffix", "count", "format_of", "read", "read_asset", "write"]
 
-_Origin = tuple[float, float, float]
-_ZERO = (0.0, 0.0, 0.0)
+HEAD = 1 << 16  # bytes that a format is recognized by
 
 
 class Format(Protocol):
     """What a format's module offers."""
 
-    SUFFIX: str  # lower case, with its dot
+    NAME: str  # as people call it
+    SUFFIXES: tuple[str, ...]  # lower case, with their dots; the first is the usual one
+    EXACT: bool  # keeps every number as it is, also those that are not finite
 
-    def read(self, path: Path) -> Gaussians:
-        """The Gaussians in the file; InputError when they cannot be read."""
+    def recognizes(self, path: Path, head: bytes) -> bool:
+        """Whether this is such a file, by its first HEAD bytes (of a folder: none); never raises."""
+
+    def read(self, path: Path, raw: bool) -> Asset:
+        """The splat, in the canonical frame or, raw, in the file's; InputError when it cannot be read."""
 
     def count(self, path: Path) -> int:
         """How many Gaussians the file says it holds, without reading them; InputError as far as that shows damage."""
 
-    def origin_of(self, path: Path) -> _Origin:
-        """Where the file says that its zero is in the source's world; zero when it says nothing."""
-
-    def write(self, path: Path, gaussians: Gaussians, origin: _Origin) -> None:
-        """Write the file whole or not at all; OSError when the place cannot be written."""
+    def write(self, path: Path, asset: Asset, options: WriteOptions) -> None:
+        """Write the file whole or not at all, in the frame its readers expect; OSError when it cannot be written."""
 
 
+# Whose head looks like another's comes first.
 FORMATS: tuple[Format, ...] = (ply,)
 
 
 def read(path: Path | str) -> Gaussians:
-    """The Gaussians in a file, as stored: no value is clamped, normalized or dropped.
+    """The Gaussians in a file or folder of any known format, in the canonical frame; see `read_asset`."""
+    return read_asset(path).gaussians
 
-    Raises InputError when no format has the suffix, or the file is missing, damaged or no splat.
+
+def read_asset(path: Path | str, raw: bool = False) -> Asset:
+    """The splat in a file or folder of any known format, with what the file says about it.
+
+    The numbers are in the frame that PLY has by custom (`core.axes.CANONICAL`) or, raw, in that of the file. No row is
+    dropped. Raises InputError when it is missing, damaged, or of no known format.
     """
     path = Path(path)
-    return _format_of("read", path).read(path)
+    known = format_of(path)
+    return replace(known.read(path, raw), format=known.NAME)
 
 
 def count(path: Path | str) -> int:
@@ -52,36 +66,53 @@ def count(path: Path | str) -> int:
     Raises InputError as `read` does, for what can be seen without reading them: no splat, or fewer bytes than promised.
     """
     path = Path(path)
-    return _format_of("read", path).count(path)
+    return format_of(path).count(path)
 
 
-def origin_of(path: Path | str) -> _Origin:
-    """The `Scene.origin` that `write` was given, float64: add it to the means for the coordinates of the source.
+def write(path: Path | str, splat: Gaussians | Asset, options: WriteOptions | None = None) -> None:
+    """Write a splat in the format of the suffix; the file appears whole or not at all.
 
-    Zero when the file says nothing. Raises InputError as `read` does.
+    What the format has no room for is warned of (SfumatoWarning); Gaussians whose numbers are not finite are left out
+    where a format cannot hold them. Raises InputError when no format has the suffix, or the splat does not fit into
+    it, OSError when the place cannot be written.
     """
     path = Path(path)
-    return _format_of("read", path).origin_of(path)
+    known = check_suffix(path)
+    asset = splat if isinstance(splat, Asset) else Asset(splat)
+    if not known.EXACT:
+        asset = _finite(path, asset, known.NAME)
+    known.write(path, asset, options or WriteOptions())
 
 
-def write(path: Path | str, gaussians: Gaussians, origin: _Origin = _ZERO) -> None:
-    """Write Gaussians in the format of the suffix; the file appears whole or not at all.
-
-    origin: of the scene they belong to, kept in the file; the means are written as they are, for in single precision
-    a place on a map would not be exact. Raises InputError when no format has the suffix, OSError when the place
-    cannot be written.
-    """
-    path = Path(path)
-    _format_of("write", path).write(path, gaussians, origin)
-
-
-def _format_of(verb: str, path: Path) -> Format:
+def format_of(path: Path) -> Format:
+    """The format of a file or folder that is there, by its content. Raises InputError when it is of none."""
+    head = b""
+    if not path.is_dir():
+        with opened(path), path.open("rb") as file:
+            head = file.read(HEAD)
     for known in FORMATS:
-        if path.name.lower().endswith(known.SUFFIX):
+        if known.recognizes(path, head):
             return known
-    if verb == "read" and path.is_dir():
+    if path.is_dir():
         raise InputError(f"{path} is a folder; give the splat's file, such as {path / 'splat.ply'}")
-    suffixes = " ".join(known.SUFFIX for known in FORMATS)
-    raise InputError(
-        f"cannot {verb} {path}: no format for {path.suffix or 'a file without suffix'} (known: {suffixes})"
-    )
+    what = "is empty" if not head else f"is no splat of a known format ({', '.join(known.NAME for known in FORMATS)})"
+    raise InputError(f"{path} {what}; export or download it again")
+
+
+def check_suffix(path: Path) -> Format:
+    """The format that is written for the path's suffix. Raises InputError when there is none."""
+    endings = [(suffix, known) for known in FORMATS for suffix in known.SUFFIXES if path.name.lower().endswith(suffix)]
+    if endings:
+        return max(endings, key=lambda ending: len(ending[0]))[1]
+    suffixes = " ".join(suffix for known in FORMATS for suffix in known.SUFFIXES)
+    raise InputError(f"cannot write {path}: no format for {path.suffix or 'a file without suffix'} (known: {suffixes})")
+
+
+def _finite(path: Path, asset: Asset, name: str) -> Asset:
+    finite = asset.gaussians.finite
+    bad = len(asset) - int(finite.sum())
+    if not bad:
+        return asset
+    told = f"{bad:,} of {len(asset):,} Gaussians have numbers that are not finite, which {name} cannot hold"
+    warnings.warn(f"{path}: {told}; they are left out", SfumatoWarning, stacklevel=3)
+    return replace(asset, gaussians=asset.gaussians[finite.nonzero()[:, 0]])

@@ -9,21 +9,30 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sfumato.core import sh as harmonics
+from sfumato.core.asset import Asset
+from sfumato.core.axes import CANONICAL
 from sfumato.core.errors import InputError
 from sfumato.core.files import replacing
 from sfumato.core.gaussians import Gaussians
-from sfumato.formats.ply_table import Table, read_comments, read_layout, read_table
+from sfumato.core.ply_table import Table, read_comments, read_layout, read_table
+from sfumato.formats.options import WriteOptions
 
-__all__ = ["SUFFIX", "count", "origin_of", "read", "write"]
+__all__ = ["EXACT", "NAME", "SUFFIXES", "count", "read", "recognizes", "write"]
 
-SUFFIX = ".ply"
+NAME = "PLY"
+SUFFIXES: tuple[str, ...] = (".ply",)
+EXACT = True
 ORIGIN = "origin"
 FLAT = math.log(1e-6)  # log scale of the third axis of a disc, whose file has only two
-CHUNK = 1 << 16  # rows turned into bytes at a time
 
 
-def read(path: Path) -> Gaussians:
-    """The Gaussians of a PLY file, float32, every value as stored.
+def recognizes(path: Path, head: bytes) -> bool:
+    """Every PLY file: which of them are no splats, `read` says."""
+    return head[:3] == b"ply"
+
+
+def read(path: Path, raw: bool = False) -> Asset:
+    """The splat of a PLY file, float32, every value as stored: its frame is the canonical one by custom.
 
     Columns are found by name; a color instead of f_dc, and the two scales of a disc, are understood. Of higher
     harmonics that fill no degree, the full degrees are kept. Raises InputError when the file is missing, damaged,
@@ -32,7 +41,7 @@ def read(path: Path) -> Gaussians:
     table = read_table(path)
     _check_is_splat(path, table)
     columns = table.columns
-    return Gaussians(
+    gaussians = Gaussians(
         means=_stack(columns, ["x", "y", "z"]),
         quats=_stack(columns, [f"rot_{i}" for i in range(4)]),
         log_scales=_log_scales(columns),
@@ -40,6 +49,7 @@ def read(path: Path) -> Gaussians:
         sh0=_sh0(columns)[:, None],
         shN=_shN(path, columns),
     )
+    return Asset(gaussians, kernel="ellipsoid" if "scale_2" in columns else "disc", origin=_origin(path))
 
 
 def count(path: Path) -> int:
@@ -50,11 +60,26 @@ def count(path: Path) -> int:
     return table.count
 
 
-def origin_of(path: Path) -> tuple[float, float, float]:
-    """The three numbers of the header's line `comment origin X Y Z`; zero without one.
+def write(path: Path, asset: Asset, options: WriteOptions) -> None:
+    """Write binary little-endian float32 columns in the order of Kerbl et al. 2023, normals zero.
 
-    Raises InputError when the file is missing, or the line holds anything else.
+    An origin that is not zero becomes a comment, in all its digits. The file appears whole or not at all. Raises
+    OSError when it cannot be written.
     """
+    gaussians, origin = asset.gaussians, asset.origin
+    names = _names(gaussians)
+    header = ["ply", "format binary_little_endian 1.0"]
+    header += [f"comment {ORIGIN} {' '.join(repr(float(value)) for value in origin)}"] if any(origin) else []
+    header += [f"element vertex {len(gaussians)}"]
+    header += [f"property float {name}" for name in names] + ["end_header"]
+    with replacing(path) as file:
+        file.write(("\n".join(header) + "\n").encode("ascii"))
+        for part in asset.chunks(asset.axes if options.raw else CANONICAL):
+            file.write(_rows(part).tobytes())
+
+
+def _origin(path: Path) -> tuple[float, float, float]:
+    """The three numbers of the header's line `comment origin X Y Z`; zero without one."""
     words = next((words for words in read_comments(path) if words[:1] == [ORIGIN]), None)
     if words is None:
         return (0.0, 0.0, 0.0)
@@ -65,23 +90,6 @@ def origin_of(path: Path) -> tuple[float, float, float]:
     if not all(math.isfinite(value) for value in (x, y, z)):
         raise InputError(f"{path}: the comment {' '.join(words)!r} must hold finite numbers")
     return (x, y, z)
-
-
-def write(path: Path, gaussians: Gaussians, origin: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> None:
-    """Write binary little-endian float32 columns in the order of Kerbl et al. 2023, normals zero.
-
-    An origin that is not zero becomes the comment that `origin_of` reads, in all its digits. The file appears whole
-    or not at all. Raises OSError when it cannot be written.
-    """
-    names = _names(gaussians)
-    header = ["ply", "format binary_little_endian 1.0"]
-    header += [f"comment {ORIGIN} {' '.join(repr(float(value)) for value in origin)}"] if any(origin) else []
-    header += [f"element vertex {len(gaussians)}"]
-    header += [f"property float {name}" for name in names] + ["end_header"]
-    with replacing(path) as file:
-        file.write(("\n".join(header) + "\n").encode("ascii"))
-        for start in range(0, len(gaussians), CHUNK):
-            file.write(_rows(gaussians[start : start + CHUNK]).tobytes())
 
 
 def _names(gaussians: Gaussians) -> list[str]:

@@ -1,9 +1,9 @@
 """Render and photo to loss to Gaussians: training, its settings and its strategies."""
 
+from sfumato.core.initialize import initialize
 from sfumato.core.room import make_callable
 from sfumato.train.checkpoint import Checkpoint, Checkpoints, scene_digest
 from sfumato.train.config import TrainConfig
-from sfumato.train.initialize import initialize
 from sfumato.train.planning import plan_steps
 from sfumato.train.progressed import Progressed
 from sfumato.train.state import TrainingState

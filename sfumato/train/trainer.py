@@ -8,6 +8,7 @@ from torch import Tensor
 from sfumato.core.camera import Camera
 from sfumato.core.errors import BackendError, InputError, TileListError
 from sfumato.core.gaussians import Gaussians
+from sfumato.core.initialize import initialize
 from sfumato.core.morton import morton_order
 from sfumato.core.scene import Scene
 from sfumato.core.threads import one_torch_thread
@@ -18,7 +19,6 @@ from sfumato.train.bounds import clamp_scales_, runaways
 from sfumato.train.config import TrainConfig
 from sfumato.train.density import Span
 from sfumato.train.edit import Edit
-from sfumato.train.initialize import initialize
 from sfumato.train.lesson import Lesson
 from sfumato.train.optimizer import Adam
 from sfumato.train.photos import Photos

@@ -13,9 +13,9 @@ import pytest
 import torch
 from PIL import Image
 
+from sfumato import formats
 from sfumato.core.camera import Camera
 from sfumato.core.gaussians import Gaussians
-from sfumato.formats import ply
 from sfumato.view.page import Page, PageCamera, SplatFile, embeddable
 
 from browser import Watched
@@ -49,7 +49,7 @@ def wall(side: int = 24) -> Gaussians:
 def splat(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The wall as a PLY file."""
     path = tmp_path_factory.mktemp("splat") / "wall.ply"
-    ply.write(path, wall())
+    formats.write(path, wall())
     return path.read_bytes()
 
 
@@ -58,7 +58,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The wall, ten times as large."""
     path = tmp_path_factory.mktemp("splat") / "large.ply"
     small = wall()
-    ply.write(path, replace(small, means=10 * small.means, log_scales=small.log_scales + math.log(10)))
+    formats.write(path, replace(small, means=10 * small.means, log_scales=small.log_scales + math.log(10)))
     return path.read_bytes()
 
 
@@ -502,7 +502,7 @@ def test_a_file_that_shows_nothing_takes_nothing_away(shown: Callable[..., Watch
     """The scene, its name, its cameras and a training that goes on stay as they were."""
     page = shown(with_cameras()).page
     gaussians = wall(4)
-    ply.write(tmp_path / "nan.ply", replace(gaussians, means=gaussians.means * math.nan))
+    formats.write(tmp_path / "nan.ply", replace(gaussians, means=gaussians.means * math.nan))
     for name, data in {"letter.txt": b"Dear reader,\n" * 20, "nan.ply": (tmp_path / "nan.ply").read_bytes()}.items():
         drop(page, **{name: data})
         page.get_by_role("alert").get_by_text(name).wait_for()
@@ -743,7 +743,7 @@ def test_touch(shown: Callable[..., Watched]) -> None:
 
 def test_one_gaussian(open_page: Opener, serve_folder: Callable[..., str], tmp_path: Path) -> None:
     path = tmp_path / "one.ply"
-    ply.write(path, wall()[torch.tensor([300])])
+    formats.write(path, wall()[torch.tensor([300])])
     page = open_page(viewport=DESKTOP).page
     page.goto(serve_folder(**{"one.ply": path.read_bytes()}) + "/?file=one.ply")
     page.evaluate("window.sfumato.ready")

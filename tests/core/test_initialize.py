@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from sfumato.core.errors import InputError
+from sfumato.core.initialize import initialize, neighbor_distances
 from sfumato.core.scene import Points
-from sfumato.train.initialize import initialize, neighbor_distances
 
 
 def points(xyz: torch.Tensor) -> Points:

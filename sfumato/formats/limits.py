@@ -1,0 +1,71 @@
+"""Bytes that nobody vouches for to bytes that are safe to read: claims are checked before memory is taken."""
+
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sfumato.core.errors import InputError
+from sfumato.core.units import say_bytes
+
+__all__ = ["MOST_EXPANSION", "check_promise", "gunzip", "opened", "read_member"]
+
+MOST_EXPANSION = 1032  # times that deflate can make bytes more (RFC 1951: 258 for a code of 2 bits)
+_STEP = 1 << 20  # bytes
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[None]:
+    """Inside, errors of the system become InputError in one sentence that names the file."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise InputError(f"{path} is not there") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def check_promise(path: Path, count: int, needed: int, there: int) -> None:
+    """Refuse a file that promises `count` Gaussians, which take `needed` bytes, and has fewer. Raises InputError."""
+    if needed > there:
+        raise InputError(
+            f"{path} is truncated: it promises {count} Gaussians, which take {needed} bytes, and {there} follow; "
+            "copy or download it again"
+        )
+
+
+def gunzip(path: Path, data: bytes, most: int) -> bytes:
+    """The content of a gzip stream, at most `most` bytes. Raises InputError when it is damaged, cut, or larger."""
+    parts, length = [], 0
+    stream = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    try:
+        while not stream.eof:
+            part = stream.decompress(data, _STEP)
+            data = stream.unconsumed_tail
+            parts.append(part)
+            length += len(part)
+            if length > most:
+                raise InputError(f"{path} unpacks to more than the {say_bytes(most)} that it promises; it is damaged")
+            if not part and not data and not stream.eof:
+                raise InputError(f"{path} is truncated: its gzip stream has no end; copy or download it again")
+    except zlib.error as error:
+        raise InputError(f"{path} is damaged: its gzip stream cannot be unpacked ({error})") from None
+    return b"".join(parts)
+
+
+def read_member(path: Path, archive: zipfile.ZipFile, name: str, most: int) -> bytes:
+    """The bytes of a member of a zip archive, by its name alone: nothing is written anywhere.
+
+    Raises InputError when it is not there, damaged, encrypted, or larger than `most` bytes, whatever its entry says.
+    """
+    try:
+        with archive.open(name) as file:
+            data = file.read(most + 1)
+    except KeyError:
+        raise InputError(f"{path} has no member {name!r}; copy or download it again") from None
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+        raise InputError(f"{path} is damaged: its member {name!r} cannot be unpacked ({error})") from None
+    if len(data) > most:
+        raise InputError(f"{path} holds a member {name!r} of more than {say_bytes(most)}; it is damaged")
+    return data

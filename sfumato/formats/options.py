@@ -1,0 +1,18 @@
+"""WriteOptions: what a writer may be told, each where a format has a choice."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["WriteOptions"]
+
+
+@dataclass(frozen=True)
+class WriteOptions:
+    """Each format reads those that concern it."""
+
+    raw: bool = False
+    """The numbers go to the file as they are, in whatever frame they have; else in the frame its readers expect."""
+    spz_version: Literal[2, 3, 4] = 3
+    """3 is read by most programs, 4 is smaller (zstd), 2 is for old engines: its rotations are rough."""
+    ksplat_level: Literal[0, 1, 2] = 1
+    """0: floats. 1: 16 bits. 2: harmonics in 8 bits."""
