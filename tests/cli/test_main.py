@@ -68,9 +68,9 @@ def test_version_is_that_of_the_package(repository: Path, capsys: pytest.Capture
     ("words", "sentence"),
     [
         (["trian"], "sfumato: no verb 'trian'; did you mean 'train'?"),
-        (["xyzzy"], "sfumato: no verb 'xyzzy'; known: train sfm eval render view export info demo doctor"),
+        (["xyzzy"], "sfumato: no verb 'xyzzy'; known: train sfm eval render view export convert "),
         (["info", "none.ply"], "sfumato: none.ply is not there"),
-        (["info", "scene.obj"], "sfumato: cannot read scene.obj: no format for .obj (known: .ply)"),
+        (["info", "scene.obj"], "sfumato: scene.obj is not there"),
         (["train", "x", "-o", "y", "--steps", "5", "--seconds", "5"], "sfumato: give --steps or --seconds, not both"),
         (["train", "x", "-o", "y", "--steps", "0"], "sfumato: steps must be at least 1"),
         (["train", "x", "-o", "y", "--downscale", "0.5"], "sfumato: --downscale must be at least 1; got 0.5"),
