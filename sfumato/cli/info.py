@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +14,7 @@ from sfumato.cli.flags import parse
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from sfumato.core.asset import Asset
     from sfumato.core.gaussians import Gaussians
 
 __all__ = ["Info", "main", "summary"]
@@ -36,9 +37,10 @@ def main(words: Sequence[str]) -> int:
     flags = parse(Info, words)
     from sfumato import formats
 
-    found = summary(formats.read(flags.file))
+    asset = formats.read_asset(flags.file)
+    found = {"file": str(flags.file), "bytes": _bytes_of(flags.file), **_said(asset), **summary(asset.gaussians)}
     if flags.json:
-        print(json.dumps({"file": str(flags.file), "bytes": flags.file.stat().st_size, **found}, indent=2))
+        print(json.dumps(found, indent=2))
     else:
         _show(flags.file, found)
     return 0
@@ -65,6 +67,19 @@ def summary(gaussians: "Gaussians") -> dict[str, Any]:
     }
 
 
+def _said(asset: "Asset") -> dict[str, Any]:
+    """What the file says beyond its numbers."""
+    names = ("format", "generator", "kernel", "antialiased", "color_space", "meters_per_unit", "up", "origin", "notes")
+    return {name: getattr(asset, name) for name in names}
+
+
+def _bytes_of(path: Path) -> int:
+    """Of a file, or of all files in a folder."""
+    return (
+        sum(file.stat().st_size for file in path.iterdir() if file.is_file()) if path.is_dir() else path.stat().st_size
+    )
+
+
 def _percentiles(values: "Tensor", shares: Sequence[float] = PERCENTILES) -> list[float | None]:
     """Nearest ranks, of any number of values: torch.quantile refuses more than 16 million."""
     ordered = values.sort().values
@@ -76,17 +91,42 @@ def _named(values: Sequence[float | None]) -> dict[str, float | None]:
     return {f"p{share}": value for share, value in zip(PERCENTILES, values, strict=True)}
 
 
+def _peculiar(found: dict[str, Any]) -> Iterator[str]:
+    """A line for each thing that most splats do not say."""
+    if found["kernel"] == "disc":
+        yield "discs: trained as 2D Gaussians, flat along their third axis"
+    if found["antialiased"] is not None:
+        yield "antialiased: " + ("yes, trained with opacity compensation" if found["antialiased"] else "no")
+    if found["color_space"] == "linear":
+        yield "colors are linear light"
+    if found["meters_per_unit"] is not None:
+        yield f"a world unit is {found['meters_per_unit']:g} m"
+    if found["up"]:
+        yield f"up is {_spaced(found['up'])}"
+    if any(found["origin"]):
+        yield f"zero lies at {_spaced(found['origin'])} of the source"
+
+
+def _spaced(numbers: Sequence[float]) -> str:
+    return " ".join(f"{number:.12g}" for number in numbers)
+
+
 def _show(path: Path, found: dict[str, Any]) -> None:
     from rich import box
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console(highlight=False)
-    size = path.stat().st_size
-    console.print(
-        f"[bold]{path.name}[/]  {size / 2**20:.1f} MiB" if size > 2**20 else f"[bold]{path.name}[/]  {size} bytes"
-    )
+    size = found["bytes"]
+    size = f"{size / 2**20:.1f} MiB" if size > 2**20 else f"{size} bytes"
+    by = f", written by {escape(found['generator'])}" if found["generator"] else ""
+    console.print(f"[bold]{escape(path.name)}[/]  {found['format']}, {size}{by}")
     console.print(f"{found['gaussians']:,} Gaussians, spherical harmonics of degree {found['sh_degree']}")
+    for line in _peculiar(found):
+        console.print(line)
+    for note in found["notes"]:
+        console.print(f"[yellow]{escape(note)}[/]")
     for key, words in (
         ("nonfinite_rows", "numbers that are not finite"),
         ("unusable_rotations", "a rotation of length 0"),

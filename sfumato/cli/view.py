@@ -1,14 +1,17 @@
 """`sfumato view`: a splat or a run to a page in the browser, served until Ctrl-C."""
 
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
 
 from sfumato.cli.flags import parse
+from sfumato.cli.splat import read_splat
 from sfumato.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,7 +25,7 @@ class View:
     """Fly through a splat in the browser; with a run, see its cameras and photos too. Ctrl-C ends it."""
 
     input: Annotated[Positional[Path], arg(metavar="FILE|RUN")]
-    """The splat's file, or the folder that a training wrote."""
+    """The splat's file, of any format, or the folder that a training wrote."""
     port: Annotated[int, arg(metavar="P")] = 7007
     """Port to listen at; when it is taken, the next free one (0: any)."""
     host: Annotated[str, arg(metavar="H")] = "127.0.0.1"
@@ -39,14 +42,36 @@ def main(words: Sequence[str]) -> int:
     from sfumato.view.opened import open_splat
     from sfumato.view.server import Background, create_app
 
-    page, files = open_splat(flags.input)
     try:
-        with Background(create_app(page, files), flags.host, flags.port) as background:
-            announce(background, flags.port, not flags.no_open)
-            background.wait()
+        with _page_can_read(flags.input) as (path, said):
+            page, files = open_splat(path)
+            with Background(create_app(replace(page, **said), files), flags.host, flags.port) as background:
+                announce(background, flags.port, not flags.no_open)
+                background.wait()
     except KeyboardInterrupt:
         print(file=sys.stderr)  # after the terminal's ^C
     return 0
+
+
+@contextmanager
+def _page_can_read(path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """A file that the page reads itself, a PLY or a run, and what else its page should say; others become a PLY.
+
+    The page counts, streams and thins a PLY as it comes; the copy is gone when the block ends.
+    """
+    from sfumato import formats
+    from sfumato.formats import ply
+    from sfumato.view.opened import splat_of
+
+    splat = splat_of(path)
+    if (path.is_dir() and splat != path) or formats.format_of(splat) is ply:
+        yield path, {}
+        return
+    asset = read_splat(splat)
+    with tempfile.TemporaryDirectory(prefix="sfumato-view-") as room:
+        copy = Path(room) / f"{splat.stem}.ply"
+        formats.write(copy, asset)
+        yield copy, {"title": splat.name, "antialiased": asset.antialiased is True, "up": asset.up}
 
 
 def announce(background: "Background", port: int, browse: bool) -> None:

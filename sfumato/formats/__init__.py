@@ -95,8 +95,12 @@ def format_of(path: Path) -> Format:
             return known
     if path.is_dir():
         raise InputError(f"{path} is a folder; give the splat's file, such as {path / 'splat.ply'}")
-    what = "is empty" if not head else f"is no splat of a known format ({', '.join(known.NAME for known in FORMATS)})"
-    raise InputError(f"{path} {what}; export or download it again")
+    if not head:
+        raise InputError(f"{path} is empty; export or download it again")
+    names = ", ".join(known.NAME for known in FORMATS)
+    meant = [known.NAME for known in FORMATS if path.name.lower().endswith(known.SUFFIXES)]
+    what = f"is no {meant[0]} file" if meant else "is no splat"
+    raise InputError(f"{path} {what}, by what it begins with (known: {names}); export or download it again")
 
 
 def check_suffix(path: Path) -> Format:

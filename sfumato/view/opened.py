@@ -40,7 +40,10 @@ def open_splat(path: Path) -> tuple[Page, _Files]:
 
 
 def splat_of(path: Path) -> Path:
-    """The splat's file: the path itself, or what a run's folder holds. Raises InputError when there is none."""
+    """The splat: the path itself, be it a folder by its format, or what a run's folder holds.
+
+    Raises InputError when there is none.
+    """
     if not path.is_dir():
         if not path.exists():
             raise InputError(f"{path} is not there; give a splat's file, or the folder of a run")
@@ -48,6 +51,8 @@ def splat_of(path: Path) -> Path:
     splat = path / SPLAT
     if splat.exists():
         return splat
+    if any(known.recognizes(path, b"") for known in formats.FORMATS):
+        return path
     others = sorted(item for item in path.glob("*.ply"))
     if others:
         raise InputError(f"{path} is no folder of a run: it has no {SPLAT}; give a splat's file, such as {others[0]}")

@@ -338,11 +338,11 @@ def test_an_input_that_can_be_used_all_the_same(place: Path, capsys: Tell, prepa
 COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "info, no such splat": ("info b.ply", ("b.ply is not there",)),
     "info, a folder": ("info in", ("in is a folder; give the splat's file, such as in/splat.ply",)),
-    "info, another format": ("info a.obj", ("no format for .obj (known: .ply)",)),
+    "info, another format": ("info a.obj", ("a.obj is no splat, by what it begins with (known: ",)),
     "info, a mesh": ("info mesh.ply", ("mesh.ply is a mesh, not a splat",)),
     "eval, no such splat": ("eval b.ply in", ("b.ply is not there",)),
     "eval, a folder": ("eval in in", ("in is a folder; give the splat's file",)),
-    "eval, another format": ("eval a.spz in", ("no format for .spz",)),
+    "eval, another format": ("eval a.obj in", ("a.obj is no splat",)),
     "eval, a mesh": ("eval mesh.ply in", ("mesh.ply is a mesh, not a splat",)),
     "eval, no such dataset": ("eval a.ply nothing", ("nothing is not there",)),
     "eval, a splat for a dataset": ("eval a.ply a.ply", ("a.ply is no video, archive or list of cameras",)),
@@ -392,6 +392,7 @@ def test_a_command_that_cannot_be_done(place: Path, capsys: Tell, line: str, tol
     colmap(place / "in")
     splat(place / "a.ply")
     mesh(place / "mesh.ply")
+    Path("a.obj").write_text("v 0 0 0\n", encoding="utf-8")
     textured(place / "one", 1)
     refuses(capsys, line.split(), *told)
 

@@ -128,7 +128,7 @@ def test_one_sentence(capsys: Tell, line: str, told: tuple[str, ...]) -> None:
     ("prepare", "told"),
     [
         (lambda: mesh(Path("b.ply")), "not a splat"),
-        (lambda: Path("b.ply").write_bytes(b"hello"), "not a PLY file"),
+        (lambda: Path("b.ply").write_bytes(b"hello"), "is no PLY file"),
         (lambda: ply.write(Path("b.ply"), crowd(10).map(lambda t: t * torch.nan)), "shows nothing"),
         (lambda: Path("b.ply").write_bytes(Path("a.ply").read_bytes()[:-100]), "truncated"),
     ],

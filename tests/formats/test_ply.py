@@ -283,7 +283,7 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
 
 
 def test_unknown_suffix_names_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"cannot write .*scene.obj: no format for \.obj \(known: \.ply\)"):
+    with pytest.raises(InputError, match=r"cannot write .*scene.obj: no format for \.obj \(known: .*\.ply"):
         formats.write(tmp_path / "scene.obj", Gaussians.empty())
     with pytest.raises(InputError, match="no format for a file without suffix"):
         formats.write(tmp_path / "scene", Gaussians.empty())

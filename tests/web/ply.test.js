@@ -183,7 +183,7 @@ test("sentences for what is no splat", () => {
     [point(), /a.ply is a point cloud, not a splat: its vertices have no opacity, scale_0/],
     [point("element face 0\nproperty list uchar int vertex_indices\n"), /is a mesh, not a splat/],
     [ply({ columns: PLAIN.filter((name) => name !== "rot_2"), rows: 1 }), /not a whole splat: its vertices have no rot_2\.$/],
-    [ply({ columns: [...PLAIN, "packed_position"], rows: 1 }), /is a compressed PLY.*save it as a plain PLY/],
+    [ply({ columns: [...PLAIN, "packed_position"], rows: 1 }), /is a compressed PLY.*open it with/],
     [ply({ columns: [...PLAIN, "f_rest_0"], rows: 1 }), /has 1 columns f_rest_\*; wanted a multiple of 3/],
     [ply({ columns: [...PLAIN, "x"], rows: 1 }), /one of them twice/],
     [Buffer.from("ply\nformat ascii 1.0\nelement vertex 3\n"), /without its end/],
@@ -252,7 +252,7 @@ test("more than may be shown: the most important ones, in their order, and a sen
 
 test("sentences from the whole way", async () => {
   await assert.rejects(load(new Uint8Array(0)), /a.ply is empty/);
-  await assert.rejects(load(Buffer.from("NGSP0000"), 1, "a.spz"), /a.spz cannot be shown yet; save it as a plain PLY/);
+  await assert.rejects(load(Buffer.from("NGSP0000"), 1, "a.spz"), /a.spz is no PLY, .*: open it with "sfumato view"/);
   const none = ply({ columns: PLAIN, rows: 3, of: () => NaN });
   await assert.rejects(load(none), /shows nothing: none of its Gaussians has finite numbers/);
 });

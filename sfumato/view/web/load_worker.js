@@ -171,7 +171,7 @@ export class SplatLoad {
     if (isSqueezed(start)) return new SqueezeReader(this.name, begin);
     if (!start.length) throw new LoadError(`${this.name} is empty.`);
     if (OTHER_FORMATS.test(this.name)) {
-      throw new LoadError(`${this.name} cannot be shown yet; save it as a plain PLY, as SuperSplat can.`);
+      throw new LoadError(`${this.name} is no PLY, which is all that this page reads itself: open it with "sfumato view".`);
     }
     return new PlyReader(this.name, begin, size);
   }

@@ -339,7 +339,7 @@ function checkedVertex(name, { elements }) {
   }
   if (there.has("packed_position")) {
     throw new LoadError(
-      `${name} is a compressed PLY, which cannot be shown yet; save it as a plain PLY, as SuperSplat can.`,
+      `${name} is a compressed PLY, which this page cannot read itself: open it with "sfumato view".`,
     );
   }
   const missing = ["x", "y", "z", "opacity", "scale_0", "scale_1", "rot_0", "rot_1", "rot_2", "rot_3"].filter(
