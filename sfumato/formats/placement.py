@@ -1,0 +1,65 @@
+"""Gaussians of a scene graph's node, and its matrix, to Gaussians in the world: baked, since Gaussians have no parents."""
+
+import torch
+from torch import Tensor
+
+from sfumato.core import sh as harmonics
+from sfumato.core.gaussians import Gaussians
+from sfumato.core.rotation import multiply_quaternions, quaternion_from_matrix
+
+__all__ = ["FLOOR", "is_stretched", "log_of_scales", "place"]
+
+FLOOR = -20.0  # log of a scale of 0, whose own is infinite: 2e-9, as thin as the clamps of compressed PLY allow
+_TOLERANCE = 1e-5  # of the matrix's scale: what float32 leaves of a product of rotations
+
+
+def log_of_scales(scales: Tensor) -> Tensor:
+    """Logs of linear scales >= 0; FLOOR for those of 0."""
+    return torch.where(scales == 0, FLOOR, scales.log())
+
+
+def is_stretched(matrix: Tensor) -> bool:
+    """Whether a (4, 4) matrix is more than a rotation or reflection, one scale and a shift."""
+    gram = matrix[:3, :3].T @ matrix[:3, :3]
+    square = gram.trace() / 3
+    apart = (gram - square * torch.eye(3, dtype=gram.dtype)).abs().max()
+    return not bool(apart <= _TOLERANCE * square) or bool(square == 0)
+
+
+def place(gaussians: Gaussians, matrix: Tensor) -> Gaussians:
+    """The Gaussians after x -> matrix (4, 4, float64) x; by the unit matrix, the very same.
+
+    Rotations, reflections and one scale are exact. Of others the covariances are, M C M^T, decomposed again; lights
+    turn by the nearest rotation U V^T of the polar decomposition, since harmonics cannot be sheared.
+    """
+    if torch.equal(matrix, torch.eye(4, dtype=torch.float64)):
+        return gaussians
+    linear, shift = matrix[:3, :3], matrix[:3, 3]
+    U, sizes, Vh = torch.linalg.svd(linear)
+    turn = U @ Vh
+    quats, log_scales = gaussians.quats, gaussians.log_scales
+    if is_stretched(matrix):
+        quats, log_scales = _stretched(gaussians, linear)
+    elif not torch.equal(linear, torch.eye(3, dtype=torch.float64)):
+        proper = turn if turn.det() > 0 else -turn  # M C M^T = (-M) C (-M)^T, and -M is a rotation
+        quats = multiply_quaternions(quaternion_from_matrix(proper).to(quats), quats)
+        log_scales = log_scales + float(sizes.mean().log())
+    sh = harmonics.rotate(gaussians.sh, turn)
+    return Gaussians(
+        means=(gaussians.means.double() @ linear.T + shift).to(gaussians.means),
+        quats=quats,
+        log_scales=log_scales,
+        logit_opacities=gaussians.logit_opacities,
+        sh0=gaussians.sh0,
+        shN=sh[:, 1:],
+    )
+
+
+def _stretched(gaussians: Gaussians, linear: Tensor) -> tuple[Tensor, Tensor]:
+    """Quaternions and log scales of linear R S: its left singular vectors, and its singular values."""
+    good = gaussians.finite[:, None, None]
+    axes = linear @ (gaussians.to(torch.float64).rotations * gaussians.log_scales.double().exp()[:, None])
+    U, sizes, _ = torch.linalg.svd(torch.where(good & axes.isfinite().all(dim=(1, 2))[:, None, None], axes, 0.0))
+    U = torch.cat([U[:, :, :2], U[:, :, 2:] * U.det()[:, None, None]], dim=2)
+    quats, log_scales = quaternion_from_matrix(U).to(gaussians.quats), log_of_scales(sizes).to(gaussians.log_scales)
+    return torch.where(good[:, 0], quats, gaussians.quats), torch.where(good[:, 0], log_scales, gaussians.log_scales)
