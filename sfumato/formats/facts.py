@@ -1,4 +1,4 @@
-"""What an Asset knows beyond its numbers to an object of plain values, for formats with room for private keys; and back."""
+"""What an Asset knows beyond its numbers to an object of plain values, for formats with private keys; and back."""
 
 import math
 from typing import Any
@@ -31,7 +31,7 @@ def facts_of(asset: Asset, axes: str) -> dict[str, Any]:
 
 
 def known_from(facts: object, source: str, target: str) -> dict[str, Any]:
-    """Arguments of Asset in the frame `target` from facts in `source`; whatever is not as `facts_of` writes is ignored."""
+    """Arguments of Asset in the frame `target` from facts in `source`; what is not as `facts_of` writes is ignored."""
     found = facts if isinstance(facts, dict) else {}
     known: dict[str, Any] = {}
     if isinstance(found.get("antialiased"), bool):

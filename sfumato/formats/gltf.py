@@ -39,8 +39,10 @@ EXTENSION = "KHR_gaussian_splatting"
 PACKED = re.compile(r"KHR_gaussian_splatting_compression_spz(_2)?|KHR_spz_gaussian_splats_compression")
 HARMLESS = re.compile(r"KHR_gaussian_splatting|KHR_mesh_quantization|(KHR|EXT)_(materials|texture|lights)_\w+")
 COLOR_SPACES: dict[str, Literal["srgb", "linear"]] = {  # the second pair is that of drafts before March 2026
-    **{"srgb_rec709_display": "srgb", "lin_rec709_display": "linear"},
-    **{"BT.709-sRGB": "srgb", "BT.709-linear": "linear"},
+    "srgb_rec709_display": "srgb",
+    "lin_rec709_display": "linear",
+    "BT.709-sRGB": "srgb",
+    "BT.709-linear": "linear",
 }
 MOST_COPIES = 16  # of each 12 bytes of a file, as instances: what a position takes
 CHUNK = 1 << 17  # rows
@@ -127,7 +129,7 @@ def _placed(parts: list[_Part], degree: int, axes: str, origin: Tensor, notes: l
 
 
 def _parts(file: GltfFile, notes: list[str], counting: bool = False) -> list[_Part]:
-    """What the default scene shows of splats. Raises InputError when that is none, or more than the file's bytes say."""
+    """What the default scene shows of splats. Raises InputError when that is none, or more than the file can hold."""
     _check_required(file)
     parts, others = [], 0
     for mesh, world in meshes_in_scene(file):
@@ -285,7 +287,7 @@ def _color_space(parts: list[_Part], notes: list[str]) -> Literal["srgb", "linea
     if 0 < linear < total:
         most = "linear" if 2 * linear > total else "sRGB"
         notes.append(
-            f"the colors of {linear:,} of its {total:,} Gaussians are linear, of the others sRGB; all are read as {most}"
+            f"the colors of {linear:,} of its {total:,} Gaussians are linear, others sRGB; all are read as {most}"
         )
     return "linear" if 2 * linear > total else "srgb"
 

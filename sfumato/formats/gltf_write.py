@@ -1,4 +1,4 @@
-"""An Asset to a .glb or .gltf file: one node, one primitive with KHR_gaussian_splatting, a part of the rows at a time."""
+"""An Asset to a .glb or .gltf file: one node with one primitive of splats, some of the rows at a time."""
 
 import base64
 import json

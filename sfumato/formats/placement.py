@@ -1,4 +1,4 @@
-"""Gaussians of a scene graph's node, and its matrix, to Gaussians in the world: baked, since Gaussians have no parents."""
+"""Gaussians of a node in a scene graph, and its matrix, to Gaussians in the world, since they have no parents."""
 
 import torch
 from torch import Tensor
