@@ -1,6 +1,7 @@
 """PLY of the field (Kerbl et al. 2023 and every trainer since): Gaussians to named float columns and back."""
 
 import math
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,16 +15,18 @@ from sfumato.core.axes import CANONICAL
 from sfumato.core.errors import InputError
 from sfumato.core.files import replacing
 from sfumato.core.gaussians import Gaussians
-from sfumato.core.ply_table import Table, read_comments, read_layout, read_table
+from sfumato.core.ply_table import Columns, Header, read_header, read_parts
 from sfumato.formats.options import WriteOptions
+from sfumato.formats.parts import gathered
+from sfumato.formats.ply_comments import read_comments, write_comments
 
-__all__ = ["EXACT", "NAME", "SUFFIXES", "count", "read", "recognizes", "write"]
+__all__ = ["EXACT", "NAME", "SUFFIXES", "count", "read", "recognizes", "rest_columns", "write"]
 
 NAME = "PLY"
 SUFFIXES: tuple[str, ...] = (".ply",)
 EXACT = True
-ORIGIN = "origin"
 FLAT = math.log(1e-6)  # log scale of the third axis of a disc, whose file has only two
+PART = 1 << 14  # rows that are written at a time, see PART of core/ply_table.py
 
 
 def recognizes(path: Path, head: bytes) -> bool:
@@ -36,60 +39,53 @@ def read(path: Path, raw: bool = False) -> Asset:
 
     Columns are found by name; a color instead of f_dc, and the two scales of a disc, are understood. Of higher
     harmonics that fill no degree, the full degrees are kept. Raises InputError when the file is missing, damaged,
-    a mesh, a point cloud or a compressed PLY.
+    or no splat.
     """
-    table = read_table(path)
-    _check_is_splat(path, table)
-    columns = table.columns
-    gaussians = Gaussians(
-        means=_stack(columns, ["x", "y", "z"]),
-        quats=_stack(columns, [f"rot_{i}" for i in range(4)]),
-        log_scales=_log_scales(columns),
-        logit_opacities=_stack(columns, ["opacity"])[:, 0],
-        sh0=_sh0(columns)[:, None],
-        shN=_shN(path, columns),
-    )
-    return Asset(gaussians, kernel="ellipsoid" if "scale_2" in columns else "disc", origin=_origin(path))
+    header = read_header(path)
+    _check_is_splat(path, header)
+    types = header["vertex"].types
+    degree, rest = rest_columns(path, types)
+    parts = (_gaussians(part, types, rest) for part in read_parts(path, header, "vertex"))
+    gaussians = gathered(header["vertex"].count, degree, parts)
+    known = read_comments(path, header.comments)
+    return Asset(gaussians, **known | ({} if "scale_2" in types else {"kernel": "disc"}))
 
 
 def count(path: Path) -> int:
     """How many Gaussians the header promises. Raises InputError as `read` does for what the header shows."""
-    table = read_layout(path)
-    _check_is_splat(path, table)
-    _shN(path, table.columns)
-    return table.count
+    header = read_header(path)
+    _check_is_splat(path, header)
+    rest_columns(path, header["vertex"].types)
+    return header["vertex"].count
 
 
 def write(path: Path, asset: Asset, options: WriteOptions) -> None:
     """Write binary little-endian float32 columns in the order of Kerbl et al. 2023, normals zero.
 
-    An origin that is not zero becomes a comment, in all its digits. The file appears whole or not at all. Raises
-    OSError when it cannot be written.
+    What is known beyond the numbers becomes comments; a disc keeps its third scale, which most programs ask for. The
+    file appears whole or not at all. Raises OSError when it cannot be written.
     """
-    gaussians, origin = asset.gaussians, asset.origin
-    names = _names(gaussians)
-    header = ["ply", "format binary_little_endian 1.0"]
-    header += [f"comment {ORIGIN} {' '.join(repr(float(value)) for value in origin)}"] if any(origin) else []
-    header += [f"element vertex {len(gaussians)}"]
+    names, axes = _names(asset.gaussians), asset.axes if options.raw else CANONICAL
+    header = ["ply", "format binary_little_endian 1.0", *write_comments(asset, axes), f"element vertex {len(asset)}"]
     header += [f"property float {name}" for name in names] + ["end_header"]
     with replacing(path) as file:
         file.write(("\n".join(header) + "\n").encode("ascii"))
-        for part in asset.chunks(asset.axes if options.raw else CANONICAL):
-            file.write(_rows(part).tobytes())
+        for part in asset.chunks(axes, PART):
+            file.write(_rows(part).data)
 
 
-def _origin(path: Path) -> tuple[float, float, float]:
-    """The three numbers of the header's line `comment origin X Y Z`; zero without one."""
-    words = next((words for words in read_comments(path) if words[:1] == [ORIGIN]), None)
-    if words is None:
-        return (0.0, 0.0, 0.0)
-    try:
-        x, y, z = (float(word) for word in words[1:])
-    except ValueError:
-        raise InputError(f"{path}: the comment {' '.join(words)!r} must hold three numbers") from None
-    if not all(math.isfinite(value) for value in (x, y, z)):
-        raise InputError(f"{path}: the comment {' '.join(words)!r} must hold finite numbers")
-    return (x, y, z)
+def rest_columns(path: Path, columns: Collection[str]) -> tuple[int, list[str]]:
+    """The degree that the columns f_rest_* fill, and its columns: for each coefficient red, green and blue.
+
+    f_rest runs over all coefficients of red, then green, then blue. Raises InputError when they are no multiple of 3.
+    """
+    stored, beyond = divmod(sum(name.startswith("f_rest_") for name in columns), 3)
+    if beyond or not all(f"f_rest_{i}" in columns for i in range(3 * stored)):
+        given = 3 * stored + beyond
+        raise InputError(f"{path} has {given} columns f_rest_*; wanted a multiple of 3, numbered from 0 on")
+    degree = next(d for d in range(harmonics.MAX_DEGREE, -1, -1) if harmonics.bases_of_degree(d) - 1 <= stored)
+    kept = harmonics.bases_of_degree(degree) - 1
+    return degree, [f"f_rest_{color * stored + k}" for k in range(kept) for color in range(3)]
 
 
 def _names(gaussians: Gaussians) -> list[str]:
@@ -119,56 +115,49 @@ def _rows(gaussians: Gaussians) -> NDArray[np.float32]:
     return joined.numpy().astype("<f4", copy=False)
 
 
-def _check_is_splat(path: Path, table: Table) -> None:
-    columns = table.columns
-    if "packed_position" in columns:
-        raise InputError(
-            f"{path} is a compressed PLY, which cannot be read yet; save it as a plain PLY, as SuperSplat can"
-        )
+def _check_is_splat(path: Path, header: Header) -> None:
+    columns = header["vertex"].types
     colored = {"f_dc_0", "f_dc_1", "f_dc_2"} <= columns.keys() or {"red", "green", "blue"} <= columns.keys()
     wanted = ["x", "y", "z", "opacity", "scale_0", "scale_1", *[f"rot_{i}" for i in range(4)]]
     missing = [name for name in wanted if name not in columns] + ([] if colored else ["f_dc_0"])
-    if not missing:
-        return
-    if {"opacity", "scale_0", "rot_0"}.isdisjoint(columns):
-        kind = "mesh" if "face" in table.elements else "point cloud"
-        raise InputError(f"{path} is a {kind}, not a splat: its vertices have no {', '.join(missing)}")
-    raise InputError(f"{path} is not a whole splat: its vertices have no {', '.join(missing)}")
+    if missing:
+        if {"opacity", "scale_0", "rot_0"}.isdisjoint(columns):
+            kind = "mesh" if "face" in header else "point cloud"
+            raise InputError(f"{path} is a {kind}, not a splat: its vertices have no {', '.join(missing)}")
+        raise InputError(f"{path} is not a whole splat: its vertices have no {', '.join(missing)}; export it again")
 
 
-def _stack(columns: dict[str, NDArray[np.generic]], names: list[str]) -> Tensor:
+def _gaussians(columns: Columns, types: dict[str, str], rest: Sequence[str]) -> Gaussians:
+    return Gaussians(
+        means=_stack(columns, ["x", "y", "z"]),
+        quats=_stack(columns, [f"rot_{i}" for i in range(4)]),
+        log_scales=_log_scales(columns),
+        logit_opacities=_stack(columns, ["opacity"])[:, 0],
+        sh0=_sh0(columns, types)[:, None],
+        shN=_stack(columns, rest).reshape(len(columns["x"]), len(rest) // 3, 3),
+    )
+
+
+def _stack(columns: Columns, names: Sequence[str]) -> Tensor:
     """(N, len(names)) float32; a column that is float32 in the file, of either byte order, keeps its bits."""
-    values = np.empty((len(columns[names[0]]), len(names)), dtype=np.float32)
+    values = np.empty((len(columns["x"]), len(names)), dtype=np.float32)
     with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold is not finite, which `info` counts
         for index, name in enumerate(names):
             values[:, index] = columns[name]
     return torch.from_numpy(values)
 
 
-def _log_scales(columns: dict[str, NDArray[np.generic]]) -> Tensor:
+def _log_scales(columns: Columns) -> Tensor:
     if "scale_2" in columns:
         return _stack(columns, ["scale_0", "scale_1", "scale_2"])
     scales = _stack(columns, ["scale_0", "scale_1"])
     return torch.cat([scales, torch.full_like(scales[:, :1], FLAT)], dim=1)
 
 
-def _sh0(columns: dict[str, NDArray[np.generic]]) -> Tensor:
+def _sh0(columns: Columns, types: dict[str, str]) -> Tensor:
+    """(N, 3): a color instead fills its type's range, or is one in [0, 1]."""
     if "f_dc_0" in columns:
         return _stack(columns, [f"f_dc_{i}" for i in range(3)])
-    rgb = _stack(columns, ["red", "green", "blue"])
-    whole = columns["red"].dtype.kind in "ui" or bool((rgb > 1).any())  # text carries no types: 0 to 255 shows itself
-    return harmonics.sh0_from_rgb(rgb / 255 if whole else rgb)
-
-
-def _shN(path: Path, columns: dict[str, NDArray[np.generic]]) -> Tensor:
-    """(N, K-1, 3) from f_rest_*, which runs over all coefficients of red, then green, then blue."""
-    count = sum(name.startswith("f_rest_") for name in columns)
-    if count % 3 or not all(f"f_rest_{i}" in columns for i in range(count)):
-        raise InputError(f"{path} has {count} columns f_rest_*; wanted a multiple of 3, numbered from 0 on")
-    stored = count // 3
-    degree = next(d for d in range(harmonics.MAX_DEGREE, -1, -1) if harmonics.bases_of_degree(d) - 1 <= stored)
-    kept = harmonics.bases_of_degree(degree) - 1
-    names = [f"f_rest_{color * stored + k}" for k in range(kept) for color in range(3)]
-    if not names:
-        return torch.zeros(len(columns["x"]), 0, 3)
-    return _stack(columns, names).reshape(-1, kept, 3)
+    names = ["red", "green", "blue"]
+    most = [float(np.iinfo(types[name]).max) if types[name][0] in "ui" else 1.0 for name in names]
+    return harmonics.sh0_from_rgb(_stack(columns, names) / torch.tensor(most))

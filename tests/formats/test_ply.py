@@ -219,8 +219,6 @@ def test_the_original_file_comes_back_byte_for_byte(shared_data: Path, tmp_path:
     ("name", "sentence"),
     [
         ("beetle.ascii.ply", "is a mesh, not a splat"),
-        ("guitar.compressed.ply", "is a compressed PLY"),
-        ("playcanvas_test.ply", "is a compressed PLY"),
     ],
 )
 def test_files_that_are_something_else(shared_data: Path, name: str, sentence: str) -> None:
