@@ -1,0 +1,65 @@
+"""Means to the buckets of a .ksplat: runs of at most 256 Gaussians in the same cube, about whose center they are kept."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["BLOCK", "SIZE", "Buckets", "into_buckets"]
+
+SIZE = 256  # Gaussians in a full bucket, as the generator of GaussianSplats3D has it
+BLOCK = 5.0  # world units, edge of a cube there
+_MOST = 1 << 20  # cubes along an axis: three of them fit into an int64
+
+
+@dataclass(frozen=True, eq=False)
+class Buckets:
+    """The order of the Gaussians in the file, full buckets first, and the cubes they are in."""
+
+    order: NDArray[np.int64]  # (N,) which Gaussian is where
+    centers: NDArray[np.float32]  # (full + partial, 3) world units
+    full: int
+    partial: NDArray[np.uint32]  # lengths of the buckets that are not full
+    block: float  # world units, edge of a cube; a float32
+
+    def center_of(self, start: int, length: int) -> NDArray[np.float32]:
+        """(length, 3) the bucket's center of each row from `start` on."""
+        lengths = np.concatenate([np.full(self.full, SIZE, np.int64), self.partial.astype(np.int64)])
+        bucket = np.searchsorted(lengths.cumsum(), np.arange(start, start + length), side="right")
+        return self.centers[bucket]
+
+
+def into_buckets(means: NDArray[np.float32]) -> Buckets:
+    """Buckets for finite means (N, 3), in cubes of BLOCK, or of the scene where that is smaller: finer steps for free."""
+    N = len(means)
+    low = means.min(axis=0, initial=np.inf).astype(np.float64) if N else np.zeros(3)
+    extent = float((means.max(axis=0) - low).max()) if N else 0.0
+    block = _edge(extent)
+    cubes, spans = np.zeros(N, np.int64), []
+    for axis in range(3):
+        cell = np.floor((means[:, axis] - low[axis]) / block).astype(np.int64)
+        spans.append(int(cell.max(initial=0)) + 1)
+        cubes = cubes * spans[axis] + cell
+    order = cubes.argsort(kind="stable")
+    cubes = cubes[order]
+    starts = np.flatnonzero(np.diff(cubes, prepend=-1))
+    lengths = np.diff(starts, append=N)
+    cells = np.stack(np.unravel_index(cubes[starts], spans), axis=1)
+    centers = low + (cells + 0.5) * block
+    whole, rest = np.divmod(lengths, SIZE)
+    in_full = np.arange(N) - np.repeat(starts, lengths) < np.repeat(whole * SIZE, lengths)
+    return Buckets(
+        order=np.concatenate([order[in_full], order[~in_full]]),
+        centers=np.concatenate([np.repeat(centers, whole, axis=0), centers[rest > 0]]).astype("<f4"),
+        full=int(whole.sum()),
+        partial=rest[rest > 0].astype("<u4"),
+        block=block,
+    )
+
+
+def _edge(extent: float) -> float:
+    """Edge of the cubes of a scene whose longest side is given, so that they can be numbered; world units."""
+    if not extent > 0:
+        return BLOCK
+    edge = max(min(BLOCK, extent * (1 + 1e-6)), extent / _MOST, 1e-30)  # a bit more: the last point is inside
+    return float(np.float32(edge))
