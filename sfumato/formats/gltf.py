@@ -5,9 +5,10 @@ opacities: 1e-7 (linear, so logits end at 13.8 either way).
 """
 
 import re
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,13 +21,13 @@ from sfumato.core.asset import Asset
 from sfumato.core.axes import CANONICAL, reframe
 from sfumato.core.errors import InputError
 from sfumato.core.gaussians import Gaussians
-from sfumato.formats import gltf_write
+from sfumato.formats import gltf_write, spz
 from sfumato.formats.facts import KEY, known_from, turned
 from sfumato.formats.gltf_file import MAGIC, Accessor, GltfFile, open_gltf, say
 from sfumato.formats.gltf_nodes import meshes_in_scene
 from sfumato.formats.options import WriteOptions
 from sfumato.formats.parts import gathered, logit
-from sfumato.formats.placement import is_stretched, log_of_scales, place
+from sfumato.formats.placement import is_stretched, log_of_scales, place, unit_quats
 
 __all__ = ["EXACT", "NAME", "SUFFIXES", "count", "read", "recognizes", "write"]
 
@@ -179,10 +180,31 @@ def _part(file: GltfFile, primitive: dict[str, Any], world: Tensor, notes: list[
     packed = {**extensions, **file.table(said, "extensions")}
     for name, extension in packed.items():
         if PACKED.fullmatch(name) and isinstance(extension, dict):
-            raise InputError(f"{file.path} is packed with {name}, which is not read yet; export it without")
+            return _from_spz(file, extension.get("bufferView"), world, COLOR_SPACES[space], counting)
         if "compression" in name:
             raise InputError(f"{file.path} is packed with {say(name)}, which is not read; export it without")
     return _from_attributes(file, file.table(primitive, "attributes"), world, COLOR_SPACES[space], notes)
+
+
+def _from_spz(file: GltfFile, view: object, world: Tensor, color_space: str, counting: bool) -> _Part:
+    """The splat of an SPZ file in a buffer view, its numbers as stored: they are already those of glTF's frame.
+
+    So say the draft of KHR_gaussian_splatting_compression_spz_2 and the programs that read it.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        blob = Path(folder) / "packed.spz"
+        blob.write_bytes(file.view(view)[0])
+        try:
+            total = spz.count(blob)
+            gaussians = Gaussians.empty(0) if counting else spz.read(blob, raw=True).gaussians
+        except InputError as error:
+            raise InputError(str(error).replace(str(blob), f"{file.path}, in its SPZ,")) from None
+
+    def rows(start: int, stop: int, logs: bool) -> Gaussians:
+        part = gaussians[start:stop]
+        return replace(part, quats=unit_quats(part.quats))
+
+    return _Part(total if counting else len(gaussians), gaussians.degree, world, color_space, None, rows)
 
 
 def _from_attributes(
@@ -231,7 +253,7 @@ def _from_attributes(
             sh0 = _sh0_of_colors(torch.from_numpy(colors.rows(start, stop)[:, :3]), color_space)  # type: ignore[union-attr]
         return Gaussians(
             means=torch.from_numpy(means.rows(start, stop)[:, :3]),
-            quats=_unit(torch.from_numpy(quats.rows(start, stop)[:, [3, 0, 1, 2]])),
+            quats=unit_quats(torch.from_numpy(quats.rows(start, stop)[:, [3, 0, 1, 2]])),
             log_scales=sizes if logs else log_of_scales(sizes),
             logit_opacities=logit(torch.from_numpy(faded)),
             sh0=sh0[:, None],
@@ -257,12 +279,6 @@ def _sh0_of_colors(rgb: Tensor, color_space: str) -> Tensor:
     if color_space == "srgb":
         rgb = torch.where(rgb <= 0.0031308, 12.92 * rgb, 1.055 * rgb.clamp(min=0.0031308) ** (1 / 2.4) - 0.055)
     return harmonics.sh0_from_rgb(rgb)
-
-
-def _unit(quats: Tensor) -> Tensor:
-    """Of length 1: files by other programs have them of any; of length 0: no rotation."""
-    still = torch.tensor([1.0, 0.0, 0.0, 0.0])
-    return torch.nn.functional.normalize(torch.where((quats == 0).all(dim=1, keepdim=True), still, quats), dim=1)
 
 
 def _lowest(accessor: Accessor) -> float:

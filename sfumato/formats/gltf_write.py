@@ -20,6 +20,7 @@ from sfumato.core.units import say_bytes
 from sfumato.formats.facts import KEY, facts_of
 from sfumato.formats.gltf_file import BINARY_CHUNK, JSON_CHUNK, MAGIC, MOST_TEXT
 from sfumato.formats.losses import warn_clamped, warn_lost
+from sfumato.formats.placement import LARGEST, SMALLEST, linear_scales, unit_quats
 
 __all__ = ["write"]
 
@@ -28,8 +29,6 @@ FLOAT, POINTS, VERTICES = 5126, 0, 34962  # glTF's numbers for float32, for a pr
 MOST_DEGREE = 3
 MOST_GLB = (1 << 32) - 1  # bytes: the length in its header is a u32
 CHUNK = 3 << 16  # rows: a multiple of 3, so that every column's bytes are one of base64's threes
-LARGEST = 88.0  # log of a scale that float32 still holds
-SMALLEST = -87.0
 
 
 def write(path: Path, asset: Asset, axes: str) -> None:
@@ -112,8 +111,8 @@ def _write_text(path: Path, file: BinaryIO, asset: Asset, axes: str, columns: li
 def _blocks(part: Gaussians) -> Iterator[NDArray[np.float32]]:
     """The attributes of some rows, as they lie in the file."""
     yield _floats(part.means)
-    yield _floats(torch.nn.functional.normalize(part.quats, dim=1)[:, [1, 2, 3, 0]])
-    yield _floats(part.log_scales.double().clamp(SMALLEST, LARGEST).exp())
+    yield _floats(unit_quats(part.quats)[:, [1, 2, 3, 0]])
+    yield _floats(linear_scales(part.log_scales))
     yield _floats(part.logit_opacities.double().sigmoid())
     yield _floats(part.sh0[:, 0])
     for k in range(min(part.shN.shape[1], (MOST_DEGREE + 1) ** 2 - 1)):

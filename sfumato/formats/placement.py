@@ -7,15 +7,27 @@ from sfumato.core import sh as harmonics
 from sfumato.core.gaussians import Gaussians
 from sfumato.core.rotation import multiply_quaternions, quaternion_from_matrix
 
-__all__ = ["FLOOR", "is_stretched", "log_of_scales", "place"]
+__all__ = ["FLOOR", "LARGEST", "SMALLEST", "is_stretched", "linear_scales", "log_of_scales", "place", "unit_quats"]
 
 FLOOR = -20.0  # log of a scale of 0, whose own is infinite: 2e-9, as thin as the clamps of compressed PLY allow
+LARGEST, SMALLEST = 88.0, -87.0  # logs of scales that float32 holds, and in full digits
 _TOLERANCE = 1e-5  # of the matrix's scale: what float32 leaves of a product of rotations
 
 
 def log_of_scales(scales: Tensor) -> Tensor:
     """Logs of linear scales >= 0; FLOOR for those of 0."""
     return torch.where(scales == 0, FLOOR, scales.log())
+
+
+def linear_scales(log_scales: Tensor) -> Tensor:
+    """Scales of logs, float64: within what float32 holds."""
+    return log_scales.double().clamp(SMALLEST, LARGEST).exp()
+
+
+def unit_quats(quats: Tensor) -> Tensor:
+    """(N, 4) wxyz of length 1, from those of any; from length 0: no rotation."""
+    still = torch.tensor([1.0, 0.0, 0.0, 0.0], dtype=quats.dtype)
+    return torch.nn.functional.normalize(torch.where((quats == 0).all(dim=1, keepdim=True), still, quats), dim=1)
 
 
 def is_stretched(matrix: Tensor) -> bool:
