@@ -1,0 +1,212 @@
+"""Two splats of which parts are alike to the similarity that lays one upon the other, by iterative closest points."""
+
+import itertools
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from sfumato.core.errors import InputError
+from sfumato.core.gaussians import Gaussians
+from sfumato.core.progress import Progress, silent
+from sfumato.core.sh import rgb_from_sh0
+from sfumato.core.threads import one_torch_thread
+from sfumato.edit.alike import guesses
+from sfumato.edit.nearest import Nearest
+from sfumato.edit.similarity import Similarity, fit
+
+__all__ = ["AlignOptions", "Alignment", "Cloud", "align", "sample", "spacing"]
+
+FAINT = 0.1  # opacity: centers of fainter Gaussians lie anywhere
+FEWEST = 10  # centers of each splat; a similarity has seven numbers
+OUTSIDE = 3.0  # times the median distance of pairs: those that are farther apart are no pairs
+SETTLED = 1e-7  # of the extent: the least move that goes on being followed
+RECOGNIZED = 6000  # centers of each whose surroundings are looked at
+GUESSES = 6  # moves that those suggest
+CAP = 0.02  # of the extent: being farther apart makes a start no worse
+COLORS_APART = 0.3  # difference of colors that counts like CAP
+
+
+@dataclass(frozen=True)
+class AlignOptions:
+    """How two splats are laid upon each other."""
+
+    scale: bool = True
+    """Find the scale too; else it is 1, as between scans in meters."""
+    anywhere: bool = True
+    """Also start from the main axes of both, in all 24 ways; else only from `start`."""
+    start: Similarity = Similarity.identity()
+    """A first guess: target <- source."""
+    most: int = 50_000
+    """Centers of each splat to use at most."""
+    rounds: int = 100
+    """At most so many rounds."""
+
+
+@dataclass(frozen=True, eq=False)
+class Alignment:
+    """Where a splat goes, and how well it fits there."""
+
+    similarity: Similarity  # target <- source
+    residual: float  # root mean square distance of the pairs, units of the target
+    spacing: float  # median distance from a center of the target to the next one, units of the target
+    overlap: float  # share of the source's centers that have one of the target within OUTSIDE spacings
+    extent: float  # of the target: radius about its middle that holds nine in ten centers
+    pairs: int  # centers that are each other's nearest, and near enough
+    rounds: int
+
+
+@dataclass(frozen=True, eq=False)
+class Cloud:
+    """Some centers of a splat, in the order that they were drawn in: a part from the first on is a smaller draw."""
+
+    places: Tensor  # (M, 3) float64
+    colors: Tensor  # (M, 3) of degree 0
+    weights: Tensor  # (M,) opacities
+
+    def first(self, count: int) -> "Cloud":
+        """The first `count` of them."""
+        return Cloud(self.places[:count], self.colors[:count], self.weights[:count])
+
+
+def align(
+    target: Gaussians, source: Gaussians, options: AlignOptions | None = None, progress: Progress = silent
+) -> Alignment:
+    """The similarity that moves `source` onto `target`.
+
+    Pairs are centers that are each other's nearest (Pajdla and Van Gool 1995), weighed by Tukey's biweight (1977) of
+    their distance and by opacity; from them follows the similarity (Umeyama 1991), and from it new pairs (Besl and
+    McKay 1992). Raises InputError when one of the two has fewer than FEWEST centers to go by.
+    """
+    options = options or AlignOptions()
+    with one_torch_thread():
+        clouds = [sample(splat, options.most) for splat in (target, source)]
+        for name, cloud in zip(("the first splat", "the splat to move"), clouds, strict=True):
+            if len(cloud.places) < FEWEST:
+                told = f"{len(cloud.places)} Gaussians with finite numbers and opacities of at least {FAINT}"
+                raise InputError(f"{name} has {told}; aligning takes {FEWEST} or more, so place it by hand")
+        return _align(*clouds, options, progress)
+
+
+def sample(gaussians: Gaussians, most: int) -> Cloud:
+    """At most so many centers that are not faint, drawn by the bits of their colors.
+
+    So the same Gaussian is drawn from both of two splats that hold it, wherever each has it: no move changes them.
+    """
+    gaussians = gaussians.detach().to("cpu")
+    rows = (gaussians.finite & (gaussians.opacities >= FAINT)).nonzero()[:, 0]
+    bits = gaussians.sh0[rows, 0].float().contiguous().view(torch.int32).long()
+    draw = ((bits * torch.tensor([0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D])).sum(dim=1) * 0x27D4EB2F165667C5) >> 20
+    rows = rows[draw.argsort(stable=True)[:most]]
+    return Cloud(
+        gaussians.means[rows].double(), rgb_from_sh0(gaussians.sh0[rows, 0]), gaussians.opacities[rows].double()
+    )
+
+
+def spacing(places: Tensor) -> float:
+    """Median distance from one of the places (M, 3) to the next one that is elsewhere; 0 when there is none."""
+    tree = Nearest(places)
+    part = places[: min(len(places), 5000)]
+    away = torch.cdist(part[:500], places) if len(places) <= 20_000 else None
+    if away is None:
+        away = torch.cat([torch.cdist(some, places) for some in part[:500].split(50)])
+    del tree
+    away = away.where(away > 0, math.inf).amin(dim=1)
+    found = away[away.isfinite()]
+    return float(found.median()) if len(found) else 0.0
+
+
+def _align(target: Cloud, source: Cloud, options: AlignOptions, progress: Progress) -> Alignment:
+    middle = target.places.median(dim=0).values
+    extent = float((target.places - middle).norm(dim=1).quantile(0.9)) or 1.0
+    best = options.start
+    if options.anywhere:
+        starts = [options.start, *_starts(target, source, options.scale, extent, progress)]
+        for count, rounds, kept in ((1000, 10, 4), (6000, 20, 1)):
+            few = [cloud.first(count) for cloud in (target, source)]
+            found = []
+            for index, start in enumerate(starts):
+                progress("looking for a start", index, len(starts))
+                found.append(_refined(*few, start, replace(options, rounds=rounds), extent)[0])
+            scores = torch.tensor([_score(*few, similarity, CAP * extent) for similarity in found])
+            starts = [found[index] for index in scores.argsort()[:kept].tolist()]
+        best = starts[0]
+    best, pairs, rounds, residual = _refined(target, source, best, options, extent, progress)
+    apart = spacing(target.places)
+    away, _ = Nearest(target.places).query(best(source.places))
+    overlap = float((away <= OUTSIDE * apart).double().mean())
+    return Alignment(best, residual, apart, overlap, extent, pairs, rounds)
+
+
+def _refined(
+    target: Cloud,
+    source: Cloud,
+    start: Similarity,
+    options: AlignOptions,
+    extent: float,
+    progress: Progress = silent,
+) -> tuple[Similarity, int, int, float]:
+    """The similarity, the number of pairs, rounds, and the root mean square distance of pairs."""
+    trees = Nearest(target.places), Nearest(source.places)
+    to_target = to_source = None
+    similarity, pairs, residual, turn = start, 0, math.inf, 0
+    for turn in range(1, options.rounds + 1):
+        progress("aligning", turn, options.rounds)
+        moved = similarity(source.places)
+        away, to_target = trees[0].query(moved, to_target)
+        _, to_source = trees[1].query(similarity.inverse()(target.places), to_source)
+        mutual = (to_source[to_target] == torch.arange(len(moved))).nonzero()[:, 0]
+        limit = OUTSIDE * max(float(away[mutual].median()), SETTLED * extent)
+        kept = mutual[away[mutual] < limit]
+        if (pairs := len(kept)) < FEWEST:
+            break
+        near = to_target[kept]
+        weights = (1 - (away[kept] / limit).square()).square()
+        weights = weights * (source.weights[kept] * target.weights[near]).sqrt()
+        residual = float((weights @ away[kept].square() / weights.sum()).sqrt())
+        before, similarity = similarity, fit(source.places[kept], target.places[near], weights, options.scale)
+        if float((similarity(source.places[kept]) - before(source.places[kept])).norm(dim=1).amax()) < SETTLED * extent:
+            break
+    return similarity, pairs, turn, residual
+
+
+def _starts(target: Cloud, source: Cloud, with_scale: bool, extent: float, progress: Progress) -> list[Similarity]:
+    """What surroundings that are alike suggest; and main axes upon each other, in all 24 ways that are rotations."""
+    progress("recognizing surroundings", 0, 0)
+    few = [cloud.first(RECOGNIZED) for cloud in (target, source)]
+    found = guesses(*((cloud.places, cloud.colors) for cloud in few), extent, with_scale, GUESSES)
+    (center, axes, size), (own_center, own_axes, own_size) = _axes(target), _axes(source)
+    scale = size / own_size if with_scale and own_size > 0 and size > 0 else 1.0
+    for order in itertools.permutations(range(3)):
+        for signs in itertools.product((1.0, -1.0), repeat=3):
+            mix = torch.zeros(3, 3, dtype=torch.float64)
+            mix[range(3), order] = torch.tensor(signs, dtype=torch.float64)
+            if (rotation := axes @ mix @ own_axes.T).det() > 0:
+                found.append(Similarity(rotation, center - scale * rotation @ own_center, scale))
+    return found
+
+
+def _axes(cloud: Cloud) -> tuple[Tensor, Tensor, float]:
+    """Middle, main axes as the columns of a rotation, and size, of the nine in ten that are not far out."""
+    middle = cloud.places.median(dim=0).values
+    away = (cloud.places - middle).norm(dim=1)
+    inner = cloud.places[away <= away.quantile(0.9)]
+    center = inner.mean(dim=0)
+    _, axes = torch.linalg.eigh((inner - center).T @ (inner - center))
+    axes[:, 0] *= axes.det().sign()
+    return center, axes, float(away.median())
+
+
+def _score(target: Cloud, source: Cloud, similarity: Similarity, cap: float) -> float:
+    """Mean of how far each center of both is from the nearest of the other, in place and color, at most cap."""
+    moved = similarity(source.places)
+    total = 0.0
+    for one, other, places, others in (
+        (source, target, moved, target.places),
+        (target, source, target.places, moved),
+    ):
+        away, near = Nearest(others).query(places)
+        apart = (one.colors - other.colors[near]).norm(dim=1) * cap / COLORS_APART
+        total += float(torch.hypot(away, apart.double()).clamp(max=cap).mean()) / cap
+    return total / 2
