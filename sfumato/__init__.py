@@ -67,7 +67,7 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-_ROOMS = ("evaluate", "render", "train")  # packages that are called like functions
+_ROOMS = ("edit", "evaluate", "render", "train")  # packages; all but edit can be called, too
 _HOMES = {
     "BackendError": "core.errors",
     "Camera": "core.camera",
