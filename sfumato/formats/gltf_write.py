@@ -19,14 +19,13 @@ from sfumato.core.gaussians import Gaussians
 from sfumato.core.units import say_bytes
 from sfumato.formats.facts import KEY, facts_of
 from sfumato.formats.gltf_file import BINARY_CHUNK, JSON_CHUNK, MAGIC, MOST_TEXT
+from sfumato.formats.gltf_primitive import EXTENSION, MOST_DEGREE
 from sfumato.formats.losses import warn_clamped, warn_lost
 from sfumato.formats.placement import LARGEST, SMALLEST, linear_scales, unit_quats
 
 __all__ = ["write"]
 
-EXTENSION = "KHR_gaussian_splatting"
 FLOAT, POINTS, VERTICES = 5126, 0, 34962  # glTF's numbers for float32, for a primitive of points, for vertex data
-MOST_DEGREE = 3
 MOST_GLB = (1 << 32) - 1  # bytes: the length in its header is a u32
 CHUNK = 3 << 16  # rows: a multiple of 3, so that every column's bytes are one of base64's threes
 
