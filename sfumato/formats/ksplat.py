@@ -21,11 +21,13 @@ from sfumato.core.axes import CANONICAL, matrix_between, reframe
 from sfumato.core.errors import InputError
 from sfumato.core.files import replacing
 from sfumato.core.gaussians import Gaussians
+from sfumato.core.sh import bases_of_degree
 from sfumato.formats.ksplat_buckets import Buckets, into_buckets
 from sfumato.formats.ksplat_layout import (
     HEADER,
     MAX_DEGREE,
     VERSION,
+    WIDEST,
     Layout,
     Section,
     bucket_ends,
@@ -47,7 +49,7 @@ EXACT = False
 _USED = 44  # bytes of the main header; the rest is zero
 _EDGE = 88.7  # log of the largest standard deviation that float32 holds
 _HALF = (2.0**-24, 65504.0)  # smallest and largest float16 above 0
-_WIDEST = 4.0  # harmonics at level 2, as compressed PLY: one that is wilder would cost all others their steps
+_MOST = 4.0  # harmonics at level 2, as compressed PLY: one that is wilder would cost all others their steps
 
 
 def recognizes(path: Path, head: bytes) -> bool:
@@ -84,7 +86,7 @@ def write(path: Path, asset: Asset, options: WriteOptions) -> None:
     warn_lost(path, asset, NAME, sh_degree=MAX_DEGREE)
     axes = asset.axes if options.raw else CANONICAL
     whole = asset.gaussians.detach().to("cpu", torch.float32)
-    whole = whole.with_degree(min(whole.degree, MAX_DEGREE))
+    whole = replace(whole, shN=whole.shN[:, : bases_of_degree(MAX_DEGREE) - 1])
     packer = _Packer.of(options.ksplat_level, whole, matrix_between(asset.axes, axes))
     with replacing(path) as file:
         file.write(headers(packer.layout))
@@ -115,7 +117,8 @@ def _parts(path: Path, file: BinaryIO, layout: Layout, section: Section) -> Iter
             bucket = np.searchsorted(ends, np.arange(start, stop), side="right")
             step = section.block / 2 / section.steps
             means = (means.astype(np.float64) - section.steps) * step + centers[bucket]
-        yield _decoded(rows, means.astype(np.float32), layout).with_degree(layout.degree)
+        part = _decoded(rows, means.astype(np.float32), layout)
+        yield part if section.degree == layout.degree else part.with_degree(layout.degree)
 
 
 def _decoded(rows: NDArray[np.void], means: NDArray[np.float32], layout: Layout) -> Gaussians:
@@ -136,8 +139,8 @@ def _decoded(rows: NDArray[np.void], means: NDArray[np.float32], layout: Layout)
 
 
 def _by_coefficient(sh: Tensor) -> Tensor:
-    """(N, K-1, 3) of (N, 3 (K-1)), where the three of red come before those of green, and the five of degree 2 after."""
-    bands = [sh[:, :9].unflatten(1, (3, -1)), sh[:, 9:].unflatten(1, (3, -1))]
+    """(N, K-1, 3) of (N, 3 (K-1)), which is three of red, of green, of blue, then five of red, of green, of blue."""
+    bands = [band.reshape(len(sh), 3, band.shape[1] // 3) for band in (sh[:, :9], sh[:, 9:])]
     return torch.cat([band.transpose(1, 2) for band in bands], dim=1)
 
 
@@ -163,8 +166,8 @@ class _Packer:
             buckets = into_buckets((gaussians.means @ turn.to(gaussians.means).T).numpy())
             sizes = {"full": buckets.full, "partial": len(buckets.partial), "buckets": len(buckets.centers)}
             section = replace(section, block=buckets.block, **sizes)
-        most = gaussians.shN.abs().max().clamp(max=_WIDEST).item() if gaussians.shN.numel() else 0.0
-        step = (most or 1.5) / 127
+        widest = max(map(abs, torch.stack(gaussians.shN.aminmax()).tolist())) if gaussians.shN.numel() else 0.0
+        step = min(widest or WIDEST, _MOST) / 127
         return cls(Layout(level, -127 * step, 128 * step, (section,)), buckets, {})  # zero is a whole step: 127
 
     def rows(self, start: int) -> Tensor | slice:
@@ -189,8 +192,8 @@ class _Packer:
             return means
         (section,) = self.layout.sections
         offsets = means - self.buckets.center_of(start, len(means)).astype(np.float64)
-        steps = np.rint(offsets * (section.steps / (section.block / 2))) + section.steps
-        return np.clip(steps, 0, 2 * section.steps + 1)
+        steps: NDArray[np.float64] = np.rint(offsets * (section.steps / (section.block / 2))) + section.steps
+        return steps.clip(0, 2 * section.steps + 1)
 
     def _scales(self, log_scales: Tensor) -> NDArray[np.float32]:
         scales = log_scales.clamp(-_EDGE, _EDGE).exp()

@@ -1,4 +1,4 @@
-"""Means to the buckets of a .ksplat: runs of at most 256 Gaussians in the same cube, about whose center they are kept."""
+"""Means to the buckets of a .ksplat: at most 256 Gaussians in the same cube, about whose center they are stored."""
 
 from dataclasses import dataclass
 
@@ -30,7 +30,7 @@ class Buckets:
 
 
 def into_buckets(means: NDArray[np.float32]) -> Buckets:
-    """Buckets for finite means (N, 3), in cubes of BLOCK, or of the scene where that is smaller: finer steps for free."""
+    """Buckets for finite means (N, 3) in cubes of BLOCK, or of the scene where it is smaller: finer steps, for free."""
     N = len(means)
     low = means.min(axis=0, initial=np.inf).astype(np.float64) if N else np.zeros(3)
     extent = float((means.max(axis=0) - low).max()) if N else 0.0

@@ -18,7 +18,19 @@ from sfumato.core.errors import InputError
 from sfumato.core.sh import bases_of_degree
 from sfumato.formats.limits import check_promise
 
-__all__ = ["CENTER_BYTES", "HEADER", "MAX_DEGREE", "VERSION", "Layout", "Section", "bucket_ends", "headers", "read_layout", "record"]
+__all__ = [
+    "CENTER_BYTES",
+    "HEADER",
+    "MAX_DEGREE",
+    "VERSION",
+    "WIDEST",
+    "Layout",
+    "Section",
+    "bucket_ends",
+    "headers",
+    "read_layout",
+    "record",
+]
 
 HEADER, SECTION = 4096, 1024  # bytes
 VERSION = (0, 1)  # the only one there has been
@@ -85,8 +97,8 @@ def headers(layout: Layout) -> bytes:
     for section in layout.sections:
         size = section.table_bytes() + section.rows * record(layout.level, section.degree).itemsize
         buckets = (section.bucket_size, section.buckets, section.block, CENTER_BYTES, section.steps)
-        begin = (section.rows, section.rows, *buckets, size, section.full, section.partial, section.degree)
-        parts.append(_PART.pack(*begin).ljust(SECTION, b"\0"))
+        part = _PART.pack(section.rows, section.rows, *buckets, size, section.full, section.partial, section.degree)
+        parts.append(part.ljust(SECTION, b"\0"))
     return b"".join(parts)
 
 
@@ -103,7 +115,9 @@ def read_layout(path: Path, file: BinaryIO) -> Layout:
     major, minor, count, _, _, _, level, *_, low, high = _MAIN.unpack_from(begin)
     if (major, minor) != VERSION or level > 2:
         told = f"version {major}.{minor} at level {level}"
-        raise InputError(f"{path} is no .ksplat of version 0.1 at level 0, 1 or 2, but {told}; convert its source again")
+        raise InputError(
+            f"{path} is no .ksplat of version 0.1 at level 0, 1 or 2, but {told}; convert its source again"
+        )
     if HEADER + count * SECTION > size:
         raise _truncated(path, f"{count} sections take {count * SECTION} bytes of headers, and it has {size}")
     start = HEADER + count * SECTION
