@@ -21,6 +21,7 @@ VERBS = {
     "view": "fly through a splat or a run in the browser",
     "export": "a splat and its viewer in one HTML file to share",
     "convert": "a splat in one format to another",
+    "merge": "several splats to one, laid upon each other by what both show",
     "info": "what is in a splat file",
     "demo": "the whole way, on photographs of a scene that sfumato invents",
     "doctor": "what works on this machine, and how to repair what does not",

@@ -20,12 +20,12 @@ NEAR = 0.03  # of the extent: a pair agrees with a move that brings it so near
 
 
 def guesses(
-    target: tuple[Tensor, Tensor], source: tuple[Tensor, Tensor], extent: float, scale: bool, count: int
+    target: tuple[Tensor, Tensor], source: tuple[Tensor, Tensor], extent: float, scale: float | None, count: int
 ) -> list[Similarity]:
     """At most `count` moves target <- source, the most agreed upon first, each unlike those before it.
 
-    target, source: places (M, 3) float64 and colors (M, 3). Sampled consensus (Fischler and Bolles 1981); the same
-    clouds give the same moves.
+    target, source: places (M, 3) float64 and colors (M, 3); scale: that of the moves, when it is known. By sampled
+    consensus (Fischler and Bolles 1981); the same clouds give the same moves.
     """
     rows, partners = paired(described(*target), described(*source))
     places, wanted = source[0][rows], target[0][partners]
@@ -34,7 +34,7 @@ def guesses(
         return []
     moves = fit_many(places[triples], wanted[triples], scale)
     agreed = []
-    for part in zip(*(tensor.split(250) for tensor in moves), strict=True):
+    for part in zip(*(torch.split(tensor, 250) for tensor in moves), strict=True):
         rotation, translation, factor = part
         at = factor[:, None, None] * places @ rotation.transpose(1, 2) + translation[:, None]
         agreed.append((at - wanted).norm(dim=2) < NEAR * extent)
@@ -45,7 +45,7 @@ def guesses(
         voters = agrees[best].clone()
         if int(voters.sum()) < 4:  # three always agree with the move that was made of them
             break
-        found.append(Similarity(*(tensor[best] for tensor in moves[:2]), float(moves[2][best])))
+        found.append(Similarity(moves[0][best], moves[1][best], float(moves[2][best])))
         agrees &= ~voters  # who has been heard votes no more: the next one is another move
     return found
 
@@ -53,7 +53,7 @@ def guesses(
 def described(places: Tensor, colors: Tensor) -> Tensor:
     """(M, 8 per size of AROUND) what surrounds each place: mean and spread of colors, and the shape, each over all."""
     found = []
-    for part in torch.arange(len(places)).split(500):
+    for part in torch.split(torch.arange(len(places)), 500):
         near = torch.cdist(places[part], places).topk(min(AROUND[-1], len(places)), largest=False).indices
         columns = []
         for size in AROUND:
@@ -75,7 +75,7 @@ def paired(target: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
     return rows, to_target[rows]
 
 
-def _triples(places: Tensor, wanted: Tensor, scale: bool) -> Tensor:
+def _triples(places: Tensor, wanted: Tensor, scale: float | None) -> Tensor:
     """(T, 3) rows of pairs whose triangle has one shape on both sides."""
     generator = torch.Generator().manual_seed(0)
     if len(places) < 3:
@@ -85,6 +85,6 @@ def _triples(places: Tensor, wanted: Tensor, scale: bool) -> Tensor:
     longer = sides[1] / sides[0].clamp(min=1e-300)
     least, most = longer.amin(dim=1), longer.amax(dim=1)
     alike = (sides[0].amin(dim=1) > 0) & (least > 0) & (most < ALIKE * least)
-    if not scale:
-        alike &= (most < ALIKE) & (least > 1 / ALIKE)
+    if scale is not None:
+        alike &= (most < ALIKE * scale) & (least > scale / ALIKE)
     return rows[alike.nonzero()[:TRIED, 0]]

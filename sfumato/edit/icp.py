@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -33,11 +33,11 @@ class AlignOptions:
     """How two splats are laid upon each other."""
 
     scale: bool = True
-    """Find the scale too; else it is 1, as between scans in meters."""
+    """Find the scale too; else it stays that of `start`."""
     anywhere: bool = True
-    """Also start from the main axes of both, in all 24 ways; else only from `start`."""
-    start: Similarity = Similarity.identity()
-    """A first guess: target <- source."""
+    """Look for a start wherever the two lie; else the only one is `start`."""
+    start: Similarity | None = None
+    """A first guess: target <- source; None: they lie where they belong."""
     most: int = 50_000
     """Centers of each splat to use at most."""
     rounds: int = 100
@@ -81,7 +81,7 @@ def align(
     """
     options = options or AlignOptions()
     with one_torch_thread():
-        clouds = [sample(splat, options.most) for splat in (target, source)]
+        clouds = sample(target, options.most), sample(source, options.most)
         for name, cloud in zip(("the first splat", "the splat to move"), clouds, strict=True):
             if len(cloud.places) < FEWEST:
                 told = f"{len(cloud.places)} Gaussians with finite numbers and opacities of at least {FAINT}"
@@ -105,13 +105,8 @@ def sample(gaussians: Gaussians, most: int) -> Cloud:
 
 
 def spacing(places: Tensor) -> float:
-    """Median distance from one of the places (M, 3) to the next one that is elsewhere; 0 when there is none."""
-    tree = Nearest(places)
-    part = places[: min(len(places), 5000)]
-    away = torch.cdist(part[:500], places) if len(places) <= 20_000 else None
-    if away is None:
-        away = torch.cat([torch.cdist(some, places) for some in part[:500].split(50)])
-    del tree
+    """Median distance from a place (M, 3) to the next one that is elsewhere, of the first 500; 0 when there is none."""
+    away = torch.cat([torch.cdist(some, places) for some in torch.split(places[:500], 50)])
     away = away.where(away > 0, math.inf).amin(dim=1)
     found = away[away.isfinite()]
     return float(found.median()) if len(found) else 0.0
@@ -120,19 +115,20 @@ def spacing(places: Tensor) -> float:
 def _align(target: Cloud, source: Cloud, options: AlignOptions, progress: Progress) -> Alignment:
     middle = target.places.median(dim=0).values
     extent = float((target.places - middle).norm(dim=1).quantile(0.9)) or 1.0
-    best = options.start
+    best = options.start or Similarity.identity()
+    scale = None if options.scale else best.scale
     if options.anywhere:
-        starts = [options.start, *_starts(target, source, options.scale, extent, progress)]
+        starts = [best, *_starts(target, source, scale, extent, progress)]
         for count, rounds, kept in ((1000, 10, 4), (6000, 20, 1)):
-            few = [cloud.first(count) for cloud in (target, source)]
+            few = target.first(count), source.first(count)
             found = []
             for index, start in enumerate(starts):
-                progress("looking for a start", index, len(starts))
-                found.append(_refined(*few, start, replace(options, rounds=rounds), extent)[0])
+                progress(f"trying starts with {count:,} centers", index + 1, len(starts))
+                found.append(_refined(*few, start, scale, rounds, extent)[0])
             scores = torch.tensor([_score(*few, similarity, CAP * extent) for similarity in found])
             starts = [found[index] for index in scores.argsort()[:kept].tolist()]
         best = starts[0]
-    best, pairs, rounds, residual = _refined(target, source, best, options, extent, progress)
+    best, pairs, rounds, residual = _refined(target, source, best, scale, options.rounds, extent, progress)
     apart = spacing(target.places)
     away, _ = Nearest(target.places).query(best(source.places))
     overlap = float((away <= OUTSIDE * apart).double().mean())
@@ -143,7 +139,8 @@ def _refined(
     target: Cloud,
     source: Cloud,
     start: Similarity,
-    options: AlignOptions,
+    scale: float | None,
+    most: int,
     extent: float,
     progress: Progress = silent,
 ) -> tuple[Similarity, int, int, float]:
@@ -151,8 +148,8 @@ def _refined(
     trees = Nearest(target.places), Nearest(source.places)
     to_target = to_source = None
     similarity, pairs, residual, turn = start, 0, math.inf, 0
-    for turn in range(1, options.rounds + 1):
-        progress("aligning", turn, options.rounds)
+    for turn in range(1, most + 1):
+        progress("aligning", turn, most)
         moved = similarity(source.places)
         away, to_target = trees[0].query(moved, to_target)
         _, to_source = trees[1].query(similarity.inverse()(target.places), to_source)
@@ -165,25 +162,25 @@ def _refined(
         weights = (1 - (away[kept] / limit).square()).square()
         weights = weights * (source.weights[kept] * target.weights[near]).sqrt()
         residual = float((weights @ away[kept].square() / weights.sum()).sqrt())
-        before, similarity = similarity, fit(source.places[kept], target.places[near], weights, options.scale)
+        before, similarity = similarity, fit(source.places[kept], target.places[near], weights, scale)
         if float((similarity(source.places[kept]) - before(source.places[kept])).norm(dim=1).amax()) < SETTLED * extent:
             break
     return similarity, pairs, turn, residual
 
 
-def _starts(target: Cloud, source: Cloud, with_scale: bool, extent: float, progress: Progress) -> list[Similarity]:
+def _starts(target: Cloud, source: Cloud, scale: float | None, extent: float, progress: Progress) -> list[Similarity]:
     """What surroundings that are alike suggest; and main axes upon each other, in all 24 ways that are rotations."""
     progress("recognizing surroundings", 0, 0)
-    few = [cloud.first(RECOGNIZED) for cloud in (target, source)]
-    found = guesses(*((cloud.places, cloud.colors) for cloud in few), extent, with_scale, GUESSES)
+    few, own = target.first(RECOGNIZED), source.first(RECOGNIZED)
+    found = guesses((few.places, few.colors), (own.places, own.colors), extent, scale, GUESSES)
     (center, axes, size), (own_center, own_axes, own_size) = _axes(target), _axes(source)
-    scale = size / own_size if with_scale and own_size > 0 and size > 0 else 1.0
+    ratio = scale or (size / own_size if own_size > 0 and size > 0 else 1.0)
     for order in itertools.permutations(range(3)):
         for signs in itertools.product((1.0, -1.0), repeat=3):
             mix = torch.zeros(3, 3, dtype=torch.float64)
             mix[range(3), order] = torch.tensor(signs, dtype=torch.float64)
             if (rotation := axes @ mix @ own_axes.T).det() > 0:
-                found.append(Similarity(rotation, center - scale * rotation @ own_center, scale))
+                found.append(Similarity(rotation, center - ratio * rotation @ own_center, ratio))
     return found
 
 

@@ -44,7 +44,7 @@ class Nearest:
             best = self._rows[leaf, slot]
         else:
             squares, best = (places - self._places[near]).square_().sum(dim=1), near.clone()
-        for part in torch.arange(len(places)).split(AT_ONCE // 8):
+        for part in torch.split(torch.arange(len(places)), AT_ONCE // 8):
             self._search(places, part, squares, best)
         return squares.sqrt(), best
 
@@ -68,7 +68,7 @@ class Nearest:
             who, node = who.repeat(2), torch.cat([2 * node, 2 * node + 1])
             may = self._away(places[who], level, node) < squares[who]
             who, node = who[may], node[may]
-        for some, leaf in zip(who.split(AT_ONCE // 8), node.split(AT_ONCE // 8), strict=True):
+        for some, leaf in zip(torch.split(who, AT_ONCE // 8), torch.split(node, AT_ONCE // 8), strict=True):
             away = (self._leaves[leaf] - places[some][:, None]).square_().sum(dim=2)
             least, slot = away.min(dim=1)
             squares.scatter_reduce_(0, some, least, "amin")

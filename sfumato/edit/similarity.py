@@ -44,11 +44,11 @@ class Similarity:
         return math.atan2(float(skew.norm()) / 2, (float(self.rotation.trace()) - 1) / 2)  # exact near 0 and pi
 
 
-def fit(source: Tensor, target: Tensor, weights: Tensor, scale: bool = True) -> Similarity:
+def fit(source: Tensor, target: Tensor, weights: Tensor, scale: float | None = None) -> Similarity:
     """The similarity that moves places (M, 3) onto their partners (M, 3) best, weighed by (M,) numbers >= 0, float64.
 
     The rotation and the translation are those of Umeyama 1991, Eqs. 40 to 43. The scale is the ratio of both spreads
-    (Horn 1987), which does not shrink when pairs are noisy, as the least squares of Umeyama does.
+    (Horn 1987), which does not shrink when pairs are noisy, as the least squares of Umeyama does; or it is given.
     """
     share = weights / weights.sum()
     rotation, translation, ratio = fit_many(source[None], target[None], scale, share[None])
@@ -56,7 +56,7 @@ def fit(source: Tensor, target: Tensor, weights: Tensor, scale: bool = True) -> 
 
 
 def fit_many(
-    source: Tensor, target: Tensor, scale: bool = True, share: Tensor | None = None
+    source: Tensor, target: Tensor, scale: float | None = None, share: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The same for B sets of places (B, M, 3) at once: rotations (B, 3, 3), translations (B, 3) and scales (B,).
 
@@ -71,7 +71,9 @@ def fit_many(
     rotation = U * flip[:, None] @ Vt
     spread, own_spread = ((part * offsets.square()).sum(dim=(1, 2)) for offsets in (here, own))
     able = (spread > 0) & (own_spread > 0)
-    ratio = torch.where(able, spread / own_spread, 1.0).sqrt() if scale else torch.ones_like(spread)
+    ratio = torch.where(able, spread / own_spread, 1.0).sqrt()
+    if scale is not None:
+        ratio = torch.full_like(spread, scale)
     return rotation, center - ratio[:, None] * (rotation @ own_center[..., None])[..., 0], ratio
 
 

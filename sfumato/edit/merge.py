@@ -1,0 +1,121 @@
+"""Several splats to one: in one frame, around one origin, of one degree, and, when asked, laid upon each other."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+
+from sfumato.core.asset import Asset
+from sfumato.core.axes import matrix_between, reframe
+from sfumato.core.errors import InputError
+from sfumato.core.gaussians import Gaussians
+from sfumato.core.progress import Progress, silent
+from sfumato.edit.icp import Alignment, AlignOptions, align
+from sfumato.edit.seam import Seam, seam
+from sfumato.edit.similarity import Similarity, moved
+
+__all__ = ["Joined", "MergeOptions", "merge"]
+
+
+@dataclass(frozen=True)
+class MergeOptions:
+    """How splats become one."""
+
+    align: bool = False
+    """Lay each splat upon those before it; else they are where their numbers and origins say."""
+    aligning: AlignOptions = field(default_factory=AlignOptions)
+    """How; its `start` comes after what origins and units say."""
+    dedupe: bool = False
+    """Leave out what is there already: see `Seam.doubles`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Joined:
+    """What became of a splat that was added."""
+
+    move: Similarity  # its numbers, in the frame of the first, to those in the merged splat
+    seam: Seam
+    alignment: Alignment | None = None  # None: it was not aligned
+    dropped: int = 0  # Gaussians that were there already
+    notes: tuple[str, ...] = ()  # sentences: what the splats disagree about, and who won
+
+
+def merge(
+    assets: Sequence[Asset], options: MergeOptions | None = None, progress: Progress = silent
+) -> tuple[Asset, list[Joined]]:
+    """One splat with the Gaussians of all, in the frame and around the origin of the first, and what each added.
+
+    Harmonics are filled up to the highest degree. Raises InputError when there is no splat, when some have colors of
+    linear light and others of sRGB, or when one that is to be aligned has too little to go by.
+    """
+    options = options or MergeOptions()
+    if not assets:
+        raise InputError("merge takes at least one splat; got none")
+    first, *others = assets
+    degree = max(asset.gaussians.degree for asset in assets)
+    whole = first.gaussians.with_degree(degree)
+    antialiased, kernel = first.antialiased, first.kernel
+    found = []
+    for asset in others:
+        notes = _disagreements(first, asset)
+        antialiased = asset.antialiased if antialiased is None else antialiased
+        kernel = kernel if asset.kernel == kernel else "ellipsoid"
+        added, joined = _joined(whole, first, asset, options, progress)
+        found.append(replace(joined, notes=notes))
+        whole = Gaussians.cat([whole, added.with_degree(degree).to(whole.means)])
+    merged = replace(
+        first, gaussians=whole, antialiased=antialiased, kernel=kernel, format="", generator=None, notes=()
+    )
+    return merged, found
+
+
+def _joined(
+    whole: Gaussians, first: Asset, asset: Asset, options: MergeOptions, progress: Progress
+) -> tuple[Gaussians, Joined]:
+    """The Gaussians that are added to the whole, and how they came there."""
+    gaussians = reframe(asset.gaussians, asset.axes, first.axes)
+    move, alignment = _as_said(first, asset), None
+    if options.align:
+        given = options.aligning.start
+        start = given.after(move) if given else move
+        alignment = align(whole, gaussians, replace(options.aligning, start=start), progress)
+        move = alignment.similarity
+    gaussians = moved(gaussians, move)
+    progress("looking at the seam", 0, 0)
+    met = seam(whole, gaussians)
+    if not options.dedupe:
+        return gaussians, Joined(move, met, alignment)
+    return gaussians[(~met.is_double).nonzero()[:, 0]], Joined(move, met, alignment, met.doubles)
+
+
+def _as_said(first: Asset, asset: Asset) -> Similarity:
+    """The move from an asset's numbers to those of the first, as their origins and units have it, exactly."""
+    scale = _ratio(first, asset)
+    origin = matrix_between(asset.axes, first.axes) @ torch.tensor(asset.origin, dtype=torch.float64)
+    shift = scale * origin - torch.tensor(first.origin, dtype=torch.float64)
+    return Similarity(torch.eye(3, dtype=torch.float64), shift, scale)
+
+
+def _ratio(first: Asset, asset: Asset) -> float:
+    """Of the asset's unit to that of the first; 1 when one of them is unknown."""
+    if first.meters_per_unit is None or asset.meters_per_unit is None:
+        return 1.0
+    return asset.meters_per_unit / first.meters_per_unit
+
+
+def _disagreements(first: Asset, asset: Asset) -> tuple[str, ...]:
+    if asset.color_space != first.color_space:
+        raise InputError(
+            f"splats to merge must have colors of one kind; the first has {first.color_space} and another "
+            f"{asset.color_space}, which a splat cannot mix: train one of them again"
+        )
+    notes = []
+    if asset.antialiased is not None and first.antialiased not in (None, asset.antialiased):
+        kinds = [f"{'' if one.antialiased else 'not '}trained to be drawn antialiased" for one in (asset, first)]
+        notes.append(f"it was {kinds[0]} and the first {kinds[1]}; the result is marked as the first")
+    if asset.kernel != first.kernel:
+        notes.append(f"it consists of {asset.kernel}s and the first of {first.kernel}s; all are kept as ellipsoids")
+    if not math.isclose(ratio := _ratio(first, asset), 1):
+        notes.append(f"its unit is {ratio:.6g} times that of the first, and it was scaled so")
+    return tuple(notes)
