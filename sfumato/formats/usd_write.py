@@ -12,7 +12,7 @@ from sfumato.core.sh import bases_of_degree
 from sfumato.formats.facts import KEY, facts_of
 from sfumato.formats.losses import warn_clamped
 from sfumato.formats.placement import LARGEST, SMALLEST, linear_scales, unit_quats
-from sfumato.formats.usd_stage import quiet_pxr
+from sfumato.formats.usd_process import check_installed
 
 __all__ = ["write"]
 
@@ -29,7 +29,8 @@ def write(path: Path, asset: Asset, axes: str) -> None:
     logs = asset.gaussians.log_scales
     beyond = ((logs > LARGEST) | (logs < SMALLEST)).any(dim=1)
     warn_clamped(path, "scales too large or too small for float32", int(beyond.sum()), len(asset))
-    with quiet_pxr(path), replacing_path(path) as beside:
+    check_installed(path)
+    with replacing_path(path) as beside:
         layer = _layer(asset, axes)
         named = beside.with_name(beside.name + path.suffix.lower())  # pxr knows formats by their suffix
         try:
