@@ -18,7 +18,7 @@ from sfumato.kernels.stages import RenderSettings, Splats
 
 __all__ = ["SEEN", "Visibility", "Weighing", "visibility", "weigh"]
 
-SEEN = 0.05  # pixels of blend weight from which on a camera sees a Gaussian: less no 8-bit picture shows
+SEEN = 0.01  # pixels of blend weight from which on a camera sees a Gaussian: less no 8-bit picture shows
 CHANNELS = 3  # that every backend blends
 
 

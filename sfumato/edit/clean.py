@@ -1,0 +1,174 @@
+"""Gaussians, and what cameras see of them, to those that a scene is better without, each with a reason."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from sfumato.core.errors import InputError
+from sfumato.core.gaussians import Gaussians
+from sfumato.core.initialize import neighbor_distances
+from sfumato.edit.visibility import Visibility
+
+__all__ = ["REASONS", "Criteria", "Findings", "clean", "inspect"]
+
+# why a Gaussian is removed, in the order in which reasons are looked for: the first that holds is told
+REASONS = {
+    "not finite": "a number is not finite, so it is never drawn",
+    "no rotation": "a rotation of length 0, so it is never drawn",
+    "faint": "nearly transparent",
+    "giant": "larger than the scene",
+    "needle": "a spike through the scene",
+    "isolated": "far from everything else for its size",
+    "unseen": "no camera sees it, or hardly",
+    "near": "in front of few cameras, nearer than what they look at",
+    "lonely": "far from everything else for its size, and few cameras see it",
+    "spike": "much longer than wide, and few cameras see it",
+}
+SIZE = 0.9  # of the opacity lies within one radius of the scene: what is farther may be sky
+LEAST_CAMERAS = 2  # are few, in a scene of however few
+
+
+@dataclass(frozen=True)
+class Criteria:
+    """What is too much; None looks for no such thing. The defaults cost trained scenes nothing, as benchmarks/clean.py
+    measures, so they are bold only where cameras show that few pictures depend on it.
+    """
+
+    faint: float | None = 0.008  # opacity below which: 2 of 255; optimizers leave such rows behind
+    giant: float | None = 1.0  # largest standard deviation, in radii of the scene, above which
+    needle: float | None = 30.0  # longest to middle standard deviation above which, where ...
+    length: float = 0.5  # ... the longest is above so many radii of the scene: shorter ones draw edges
+    isolated: float | None = 10.0  # gap to the three nearest, in largest standard deviations of its own, above which
+    unseen: float | None = 5e-4  # share of all blend weight that the least seen may make, taken together
+    few: float = 0.1  # share of the cameras up to which they are few, and never fewer than two
+    near: float | None = 0.5  # depth, in median depths of what the camera sees, below which
+    lonely: float | None = 3.0  # as isolated, where few cameras see it
+    spike: float | None = 30.0  # as needle, of any length, where few cameras see it
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is not None and not 0 <= value < float("inf"):
+                raise InputError(f"{field.name} must be a number from 0 on, or None; got {value}")
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """Which Gaussians are to go, and why."""
+
+    reasons: Tensor  # (N,) int64: the place in REASONS, from 1; 0 stays
+
+    @property
+    def removed(self) -> Tensor:
+        """(N,) True for what is to go."""
+        return self.reasons > 0
+
+    @property
+    def kept(self) -> Tensor:
+        """(N,) True for what stays."""
+        return self.reasons == 0
+
+    def of(self, reason: str) -> Tensor:
+        """(N,) True for what goes for this reason first. Raises InputError when the reason is not in REASONS."""
+        if reason not in REASONS:
+            raise InputError(f"no reason {reason!r} (known: {', '.join(REASONS)})")
+        return self.reasons == list(REASONS).index(reason) + 1
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many go for each reason, in the order of REASONS; a Gaussian counts for its first."""
+        counted = torch.bincount(self.reasons.cpu(), minlength=len(REASONS) + 1).tolist()
+        return dict(zip(REASONS, counted[1:], strict=True))
+
+
+def inspect(gaussians: Gaussians, criteria: Criteria | None = None, seen: Visibility | None = None) -> Findings:
+    """Look for what a scene is better without, changing nothing.
+
+    seen: what the training cameras see of these Gaussians; without it, only reasons that need no camera are looked
+    for. Floaters are what training invents where few photos contradict it (Warburg et al. 2023): in front of single
+    cameras, or out where no camera looks. Raises InputError when `seen` is of another number of Gaussians.
+    """
+    criteria = criteria or Criteria()
+    if seen is not None and len(seen) != len(gaussians):
+        raise InputError(f"seen must be of the same {len(gaussians):,} Gaussians; got {len(seen):,}")
+    reasons = torch.zeros(len(gaussians), dtype=torch.int64, device=gaussians.means.device)
+    drawn = gaussians.finite & (gaussians.quats != 0).any(dim=1)
+    names = list(REASONS)
+    reasons[~gaussians.finite] = names.index("not finite") + 1
+    reasons[gaussians.finite & ~drawn] = names.index("no rotation") + 1
+    rows = drawn.nonzero()[:, 0]
+    if len(rows) == 0:
+        return Findings(reasons)
+    found = torch.zeros_like(rows)
+    for name, bad in _judged(gaussians[rows].detach(), rows, criteria, seen):
+        found[bad & (found == 0)] = names.index(name) + 1
+    reasons[rows] = found
+    return Findings(reasons)
+
+
+def clean(gaussians: Gaussians, criteria: Criteria | None = None, seen: Visibility | None = None) -> Gaussians:
+    """The Gaussians without what `inspect` finds, in their order."""
+    return gaussians[inspect(gaussians, criteria, seen).kept.nonzero()[:, 0]]
+
+
+def _judged(
+    gaussians: Gaussians, rows: Tensor, criteria: Criteria, seen: Visibility | None
+) -> Iterator[tuple[str, Tensor]]:
+    """Reason and (M,) True where it holds, in the order of REASONS, of Gaussians that can be drawn."""
+    _, middle, longest = gaussians.scales.sort(dim=1).values.unbind(1)
+    thinness = longest / middle.clamp(min=torch.finfo(middle.dtype).tiny)
+    radius = _radius(gaussians)
+    gap = _gap(gaussians, criteria, seen) / longest
+    if criteria.faint is not None:
+        yield "faint", gaussians.opacities < criteria.faint
+    if criteria.giant is not None:
+        yield "giant", longest > criteria.giant * radius
+    if criteria.needle is not None:
+        yield "needle", (thinness > criteria.needle) & (longest > criteria.length * radius)
+    if criteria.isolated is not None:
+        yield "isolated", gap > criteria.isolated
+    if seen is None:
+        return
+    if criteria.unseen is not None:
+        yield "unseen", _least(seen, criteria.unseen)[rows]
+    few = (seen.cameras <= max(LEAST_CAMERAS, criteria.few * seen.count))[rows]
+    if criteria.near is not None:
+        yield "near", few & (seen.nearness[rows] < criteria.near)
+    if criteria.lonely is not None:
+        yield "lonely", few & (gap > criteria.lonely)
+    if criteria.spike is not None:
+        yield "spike", few & (thinness > criteria.spike)
+
+
+def _gap(gaussians: Gaussians, criteria: Criteria, seen: Visibility | None) -> Tensor:
+    """(M,) distance to the three nearest others, world units; zeros where nobody asks, for it takes a while."""
+    asked = criteria.isolated is not None or (criteria.lonely is not None and seen is not None)
+    means = gaussians.means
+    return neighbor_distances(means.cpu()).to(means) if asked else torch.zeros_like(means[:, 0])
+
+
+def _radius(gaussians: Gaussians) -> float:
+    """Distance from the middle of what is solid within which SIZE of the opacity lies; at least a bit more than 0."""
+    weights = gaussians.opacities.double()
+    middle = torch.stack([_quantile(axis, weights, 0.5) for axis in gaussians.means.double().T])
+    away = (gaussians.means.double() - middle).norm(dim=1)
+    return max(_quantile(away, weights, SIZE).item(), 1e-12)
+
+
+def _quantile(values: Tensor, weights: Tensor, share: float) -> Tensor:
+    """() the value below which that share of the weight lies."""
+    order = values.argsort()
+    summed = weights[order].cumsum(dim=0)
+    place = torch.searchsorted(summed, summed[-1:] * share).clamp(max=len(values) - 1)
+    return values[order[place]][0]
+
+
+def _least(seen: Visibility, share: float) -> Tensor:
+    """(N,) True for those seen least, by the camera that sees most of them, whose weights sum to that share of all."""
+    order = seen.largest.argsort()
+    summed = seen.total[order].double().cumsum(dim=0)
+    least = torch.zeros_like(seen.seen)
+    least[order] = summed <= share * seen.total.double().sum()
+    return least
