@@ -66,9 +66,17 @@ def recognizes(path: Path, head: bytes) -> bool:
 
 
 def count(path: Path) -> int:
-    """How many Gaussians the header promises. Raises InputError as `read` does for what the header shows."""
+    """How many Gaussians the header promises; of Spark's levels of detail, how many `read` keeps.
+
+    Raises InputError as `read` does for what the header shows.
+    """
     with opened_blocks(path) as blocks:
-        return blocks.header.count
+        if not blocks.header.tree:
+            return blocks.header.count
+        for width in blocks.header.widths:
+            for rows in _pieces(blocks.header.count):
+                blocks.take(rows, width)
+        return len(_leaves(blocks))
 
 
 def read(path: Path, raw: bool = False) -> Asset:
@@ -227,6 +235,9 @@ def _records(path: Path, asset: Asset, axes: str) -> dict[int, bytes]:
     records = {}
     if axes in _FRAMES and axes != FRAME:
         records[_AXES] = (_FRAMES.index(axes) + 1).to_bytes(4, "little")
+    if axes not in _FRAMES:
+        told = f"{NAME} has no name for the frame {axes} of the raw numbers; readers will take it for {FRAME}"
+        warnings.warn(f"{path}: {told}", SfumatoWarning, stacklevel=3)
     facts = {name: value for name, value in facts_of(asset, axes).items() if name != "antialiased"}
     if facts:
         records[_FACTS] = json.dumps(facts, separators=(",", ":")).encode("ascii")
