@@ -105,10 +105,10 @@ def write(path: Path, asset: Asset, options: WriteOptions) -> None:
 
 
 def _known(asset: Asset, axes: str) -> dict[str, Any]:
-    from sfumato import __version__
+    import sfumato
 
     linear = {"colorSpace": "linear"} if asset.color_space == "linear" else {}
-    return {"generator": f"sfumato {__version__}", "axes": axes, **linear, **facts_of(asset, axes)}
+    return {"generator": f"sfumato {sfumato.__version__}", "axes": axes, **linear, **facts_of(asset, axes)}
 
 
 @contextmanager
