@@ -22,6 +22,8 @@ VERBS = {
     "export": "a splat and its viewer in one HTML file to share",
     "convert": "a splat in one format to another",
     "merge": "several splats to one, laid upon each other by what both show",
+    "edit": "move, cut, recolor and reduce a splat",
+    "clean": "a splat without floaters, and what goes and why",
     "info": "what is in a splat file",
     "demo": "the whole way, on photographs of a scene that sfumato invents",
     "doctor": "what works on this machine, and how to repair what does not",

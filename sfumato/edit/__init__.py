@@ -1,5 +1,6 @@
 """Gaussians -> Gaussians: select, clean, transform, merge, reduce."""
 
+from sfumato.edit.color import contrast, exposure, mean_color, recolor, saturation, tint, white_balance
 from sfumato.edit.crop import (
     crop_box,
     crop_camera_hull,
@@ -12,28 +13,56 @@ from sfumato.edit.crop import (
     views_seeing,
 )
 from sfumato.edit.expression import Condition, matches, remove, select
-from sfumato.edit.transform import move, rotate, rotation_about, rotation_between, scale, translate, turn, upright
+from sfumato.edit.reduce import decimate, in_morton_order, limit_degree
+from sfumato.edit.transform import (
+    middle,
+    move,
+    move_camera,
+    rotate,
+    rotation_about,
+    rotation_between,
+    rotation_of,
+    scale,
+    translate,
+    turn,
+    upright,
+    upright_rotation,
+)
 
 __all__ = [
     "Condition",
+    "contrast",
     "crop_box",
     "crop_camera_hull",
     "crop_sphere",
     "crop_views",
+    "decimate",
+    "exposure",
+    "in_morton_order",
     "inside_box",
     "inside_camera_hull",
     "inside_sphere",
     "keep",
+    "limit_degree",
     "matches",
+    "mean_color",
+    "middle",
     "move",
+    "move_camera",
+    "recolor",
     "remove",
     "rotate",
     "rotation_about",
     "rotation_between",
+    "rotation_of",
+    "saturation",
     "scale",
     "select",
+    "tint",
     "translate",
     "turn",
     "upright",
+    "upright_rotation",
     "views_seeing",
+    "white_balance",
 ]

@@ -14,16 +14,32 @@ from torch import Tensor
 
 from sfumato.core.asset import Asset
 from sfumato.core.axes import CANONICAL, matrix_between
+from sfumato.core.camera import Camera
 from sfumato.core.check import check_rotation, check_shape
 from sfumato.core.errors import InputError
 from sfumato.core.gaussians import Gaussians
 from sfumato.core.rotation import matrix_from_quaternion
 from sfumato.edit.either import Splat, changed, gaussians_of
 
-__all__ = ["direction", "move", "rotate", "rotation_about", "rotation_between", "scale", "translate", "turn", "upright"]
+__all__ = [
+    "direction",
+    "middle",
+    "move",
+    "move_camera",
+    "rotate",
+    "rotation_about",
+    "rotation_between",
+    "rotation_of",
+    "scale",
+    "translate",
+    "turn",
+    "upright",
+    "upright_rotation",
+]
 
 _UP = (0.0, -1.0, 0.0)  # in the canonical frame
 _PARALLEL = 1e-12
+_SOLID = 0.3
 
 
 def move(splat: Splat, rotation: Tensor, translation: Tensor | Sequence[float], factor: float = 1.0) -> Splat:
@@ -45,6 +61,17 @@ def move(splat: Splat, rotation: Tensor, translation: Tensor | Sequence[float], 
     return _told(moved, factor * rotation.detach().to("cpu", torch.float64))
 
 
+def move_camera(camera: Camera, rotation: Tensor, translation: Tensor | Sequence[float], factor: float = 1.0) -> Camera:
+    """The camera moved along with a splat, so that it sees the same; depths are `factor` times what they were."""
+    linear = rotation.detach().to("cpu", torch.float64)
+    viewmat = camera.viewmat.detach().to("cpu", torch.float64)
+    turned = viewmat[:3, :3] @ linear.T
+    moved = torch.eye(4, dtype=torch.float64)
+    moved[:3, :3] = turned
+    moved[:3, 3] = factor * viewmat[:3, 3] - turned @ _vector("translation", translation)
+    return replace(camera, viewmat=moved.to(camera.viewmat))
+
+
 def translate(splat: Splat, offset: Tensor | Sequence[float]) -> Splat:
     """The splat moved by `offset` (3,), world units. Raises InputError when that is no finite vector."""
     return move(splat, torch.eye(3), _vector("offset", offset))
@@ -60,16 +87,19 @@ def rotate(splat: Splat, axis: Tensor | Sequence[float], degrees: float) -> Spla
 
 def turn(splat: Splat, quaternion: Tensor | Sequence[float]) -> Splat:
     """The splat turned about zero by a quaternion (4,), wxyz of any length > 0. Raises InputError when it is none."""
-    quat = torch.as_tensor(quaternion, dtype=torch.float64)
-    check_shape("quaternion", quat, (4,))
-    if not quat.isfinite().all() or not quat.any():
-        raise InputError(f"quaternion must be four finite numbers w x y z, not all zero; got {quat.tolist()}")
-    return move(splat, matrix_from_quaternion(quat), (0, 0, 0))
+    return move(splat, rotation_of(quaternion), (0, 0, 0))
 
 
 def scale(splat: Splat, factor: float) -> Splat:
     """The splat made `factor` times as large, about zero. Raises InputError unless that is a positive number."""
     return move(splat, torch.eye(3), (0, 0, 0), factor)
+
+
+def middle(gaussians: Gaussians) -> Tensor:
+    """(3,) float64, world units: the median of the means of what is solid, opacity above 0.3; zero of none."""
+    solid = gaussians.means[(gaussians.opacities > _SOLID).nonzero()[:, 0]]
+    means = (solid if len(solid) else gaussians.means).detach()
+    return means.median(dim=0).values.cpu().double() if len(means) else torch.zeros(3, dtype=torch.float64)
 
 
 def upright(splat: Splat, up: Tensor | Sequence[float] | None = None) -> Splat:
@@ -83,10 +113,14 @@ def upright(splat: Splat, up: Tensor | Sequence[float] | None = None) -> Splat:
     wanted = said if up is None else up
     if wanted is None:
         raise InputError("nothing says which way is up; give a direction, as 0 -1 0, or a scene whose cameras tell")
-    target = matrix_between(CANONICAL, axes) @ torch.tensor(_UP, dtype=torch.float64)
-    moved = move(splat, rotation_between(direction("up", wanted), target), (0, 0, 0))
+    moved = move(splat, upright_rotation(wanted, axes), (0, 0, 0))
     done: Gaussians | Asset = moved
-    return cast(Splat, replace(done, up=_triple(target)) if isinstance(done, Asset) else done)
+    return cast(Splat, replace(done, up=_triple(_up_of(axes))) if isinstance(done, Asset) else done)
+
+
+def upright_rotation(up: Tensor | Sequence[float], axes: str = CANONICAL) -> Tensor:
+    """(3, 3) float64: the smallest rotation that turns `up` (3,) to where up is in the frame; InputError as `upright`."""
+    return rotation_between(direction("up", up), _up_of(axes))
 
 
 def rotation_about(axis: Tensor | Sequence[float], degrees: float) -> Tensor:
@@ -97,6 +131,15 @@ def rotation_about(axis: Tensor | Sequence[float], degrees: float) -> Tensor:
     return matrix_from_quaternion(
         torch.cat([torch.tensor([math.cos(half)]).double(), direction("axis", axis) * math.sin(half)])
     )
+
+
+def rotation_of(quaternion: Tensor | Sequence[float]) -> Tensor:
+    """(3, 3) float64 of a quaternion (4,), wxyz of any length > 0. Raises InputError when it is none."""
+    quat = torch.as_tensor(quaternion).detach().to("cpu", torch.float64)
+    check_shape("quaternion", quat, (4,))
+    if not quat.isfinite().all() or not quat.any():
+        raise InputError(f"quaternion must be four finite numbers w x y z, not all zero; got {_spaced(quat)}")
+    return matrix_from_quaternion(quat / quat.abs().amax())
 
 
 def rotation_between(source: Tensor, target: Tensor) -> Tensor:
@@ -116,6 +159,10 @@ def direction(name: str, vector: Tensor | Sequence[float]) -> Tensor:
     if not exact.any():
         raise InputError(f"{name} must be a direction; got {_spaced(exact)}")
     return torch.nn.functional.normalize(exact / exact.abs().amax(), dim=0)
+
+
+def _up_of(axes: str) -> Tensor:
+    return matrix_between(CANONICAL, axes) @ torch.tensor(_UP, dtype=torch.float64)
 
 
 def _told(splat: Splat, linear: Tensor) -> Splat:

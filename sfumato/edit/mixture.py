@@ -1,0 +1,171 @@
+"""Gaussians as a mixture whose components can be merged by two: what a merger would cost, and what it makes.
+
+Two become the one with the same mass, mean and covariance (moment matching, as in Runnalls 2007). Symmetric matrices
+are six numbers: xx yy zz xy xz yz.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from sfumato.core import sh as harmonics
+from sfumato.core.gaussians import Gaussians
+from sfumato.core.rotation import quaternion_from_matrix
+
+__all__ = ["Mixture", "Shapes", "area"]
+
+COLOR = 2.0  # what a difference of colors costs beside one of shapes: 1 to 4 differ by 0.01 dB
+THICKNESS = 0.05  # of its size, that a flat one is taken to have: else two leaves of a book have nothing in common
+SOLID = 0.999  # most opacity: what a merger would have above becomes size
+TINY = 1e-250  # keeps divisions finite
+_ROWS, _COLUMNS = [0, 1, 2, 0, 0, 1], [0, 1, 2, 1, 2, 2]
+
+
+@dataclass(frozen=True, eq=False)
+class Shapes:
+    """What the cost of a merger depends on, float64."""
+
+    means: Tensor  # (N, 3) world units
+    covariances: Tensor  # (N, 6) world units squared
+    masses: Tensor  # (N,) opacity times area: how much of a picture it makes
+    colors: Tensor  # (N, 3) of degree 0
+
+    def __len__(self) -> int:
+        return len(self.masses)
+
+    def __getitem__(self, rows: Tensor | slice) -> "Shapes":
+        return Shapes(self.means[rows], self.covariances[rows], self.masses[rows], self.colors[rows])
+
+    def costs(self, other: "Shapes") -> Tensor:
+        """(N,) what the picture loses when row i of this and row i of the other become one.
+
+        The integral of the squared difference of the densities before and after, as a share of that of the densities,
+        plus the variance of the colors, times the mass.
+        """
+        mass = self.masses + other.masses
+        f = self.masses / mass.clamp(min=TINY)
+        apart = other.means - self.means
+        one, two = _thickened(self.covariances), _thickened(other.covariances)
+        joint = _joint(f, apart, one, two)
+        g = 1 - f
+        own = f * f * _overlap(2 * one) + g * g * _overlap(2 * two)
+        own += 2 * f * g * _overlap(one + two, apart)
+        shared = f * _overlap(one + joint, g[:, None] * apart) + g * _overlap(two + joint, f[:, None] * apart)
+        lost = (own + _overlap(2 * joint) - 2 * shared).clamp(min=0) / own.clamp(min=TINY)
+        colors = (self.colors - other.colors).square().sum(dim=1)
+        return mass * (lost + COLOR * f * g * colors)
+
+
+@dataclass(frozen=True, eq=False)
+class Mixture:
+    """Gaussians, and which of them were merged."""
+
+    means: Tensor  # (N, 3) float64, world units
+    covariances: Tensor  # (N, 6) float64, world units squared
+    opacities: Tensor  # (N,) float64
+    sh: Tensor  # (N, K, 3)
+    rows: Tensor  # (N,) int64 row of the Gaussians it began as; -1: merged
+
+    @classmethod
+    def of(cls, gaussians: Gaussians) -> "Mixture":
+        """Every Gaussian by itself."""
+        exact = Gaussians(*(tensor.detach().double() for tensor in gaussians.with_degree(0)))
+        covariances = exact.covariances[:, _ROWS, _COLUMNS]
+        rows = torch.arange(len(gaussians), device=gaussians.means.device)
+        return cls(exact.means, covariances, exact.opacities, gaussians.sh.detach(), rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (getattr(self, field.name) for field in fields(self))
+
+    def __getitem__(self, rows: Tensor) -> "Mixture":
+        return Mixture(*(tensor[rows] for tensor in self))
+
+    def shapes(self) -> Shapes:
+        """What the cost of a merger depends on."""
+        masses = self.opacities * area(self.covariances)
+        return Shapes(self.means, self.covariances, masses, harmonics.C0 * self.sh[:, 0].double())
+
+    def merged(self, first: Tensor, second: Tensor) -> "Mixture":
+        """What remains when rows `first` and `second`, (M,) each and all different, become one each, in place of first.
+
+        The mass, opacity times area, stays; no opacity exceeds what both have one before the other, and what is too
+        much for one that is opaque makes it larger.
+        """
+        one, two = self[first], self[second]
+        masses = [part.opacities * area(part.covariances) for part in (one, two)]
+        f = masses[0] / (masses[0] + masses[1]).clamp(min=TINY)
+        apart = two.means - one.means
+        covariances = _joint(f, apart, one.covariances, two.covariances)
+        opacities = (masses[0] + masses[1]) / area(covariances).clamp(min=TINY)
+        beyond = (opacities / SOLID).clamp(1, 2)  # areas are of the unit of covariances
+        new = Mixture(
+            one.means + (1 - f)[:, None] * apart,
+            covariances * beyond[:, None],
+            opacities.clamp(max=SOLID),
+            one.sh + ((1 - f)[:, None, None] * (two.sh - one.sh)).to(self.sh),
+            torch.full_like(one.rows, -1),
+        )
+        left = torch.ones(len(self), dtype=torch.bool, device=self.rows.device)
+        left[second] = False
+        return Mixture(*(old.index_copy(0, first, now)[left] for old, now in zip(self, new, strict=True)))
+
+    def gaussians(self, origin: Gaussians) -> Gaussians:
+        """The same as they are stored; those that were never merged keep the bits they had in `origin`."""
+        new = self.rows < 0
+        found = origin[self.rows.clamp(min=0)].detach()
+        matrices = torch.empty(int(new.sum()), 3, 3, dtype=torch.float64, device=self.means.device)
+        matrices[:, _ROWS, _COLUMNS] = self.covariances[new]
+        matrices[:, _COLUMNS, _ROWS] = self.covariances[new]
+        squares, axes = torch.linalg.eigh(matrices)
+        axes[:, :, 0] *= torch.linalg.det(axes).sign()[:, None]  # right-handed
+        numbers = (
+            self.means[new],
+            quaternion_from_matrix(axes),
+            squares.clamp(min=1e-24).log() / 2,
+            self.opacities[new].clamp(1e-6, SOLID).logit(),
+            self.sh[new, :1],
+            self.sh[new, 1:],
+        )
+        for target, number in zip(found, numbers, strict=True):
+            target[new] = number.to(target)
+        return found
+
+
+def area(covariances: Tensor) -> Tensor:
+    """(N,) root mean square of the areas a Gaussian (N, 6) covers, seen along three axes at right angles to each other.
+
+    Half the second invariant of the covariance: the sum of a^2 b^2 over pairs of scales a and b.
+    """
+    xx, yy, zz, xy, xz, yz = covariances.unbind(1)
+    return ((xx * yy - xy * xy + xx * zz - xz * xz + yy * zz - yz * yz) / 3).clamp(min=0).sqrt()
+
+
+def _joint(f: Tensor, apart: Tensor, one: Tensor, two: Tensor) -> Tensor:
+    """(N, 6) covariances of a share f (N,) of one and 1 - f of two, whose means are apart (N, 3)."""
+    x, y, z = apart.unbind(1)
+    between = torch.stack([x * x, y * y, z * z, x * y, x * z, y * z], dim=1)
+    return f[:, None] * one + (1 - f)[:, None] * two + (f * (1 - f))[:, None] * between
+
+
+def _thickened(covariances: Tensor) -> Tensor:
+    thick = covariances.clone()
+    thick[:, :3] += (THICKNESS**2 * area(covariances))[:, None]
+    return thick
+
+
+def _overlap(covariances: Tensor, apart: Tensor | None = None) -> Tensor:
+    """(N,) integral of two densities multiplied, over (2 pi)^1.5, by the sum of their covariances (N, 6)."""
+    xx, yy, zz, xy, xz, yz = covariances.unbind(1)
+    a, b, c = yy * zz - yz * yz, xz * yz - xy * zz, xy * yz - xz * yy
+    determinants = (xx * a + xy * b + xz * c).clamp(min=TINY)
+    if apart is None:
+        return determinants.rsqrt()
+    d, e, f = xx * zz - xz * xz, xy * xz - xx * yz, xx * yy - xy * xy
+    x, y, z = apart.unbind(1)
+    squares = a * x * x + d * y * y + f * z * z + 2 * (b * x * y + c * x * z + e * y * z)
+    return (-0.5 * squares / determinants).exp() * determinants.rsqrt()
