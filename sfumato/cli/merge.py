@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["Merge", "main"]
 
 LITTLE = 0.1  # share of a splat that lies upon another: less is no ground to lay it by
-FAR = 1.5  # distances of neighbors that pairs may be apart: splats of one scene, trained twice, have 0.6
+FEW = 50  # pairs
+BLIND = 0.8  # difference of colors of pairs, in that of pairs drawn at random
 
 
 @dataclass(frozen=True)
@@ -129,8 +130,10 @@ def _doubts(alignment: "Alignment | None") -> list[str]:
     found = []
     if alignment.overlap < LITTLE:
         found.append(f"only {100 * alignment.overlap:.0f} % of it lies upon the rest")
-    if alignment.residual > FAR * alignment.spacing:
-        found.append(f"its centers are {alignment.residual / alignment.spacing:.1f} distances of neighbors off")
+    if alignment.pairs < FEW:
+        found.append("hardly anything in it is like what was there")
+    elif alignment.colors_apart > BLIND:
+        found.append("what lies upon each other has colors that are hardly more alike than by chance")
     if not found:
         return []
     return [f"the alignment may be wrong: {' and '.join(found)}; look at the result, or place it by hand"]

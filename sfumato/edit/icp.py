@@ -3,6 +3,7 @@
 import itertools
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -51,6 +52,7 @@ class Alignment:
     similarity: Similarity  # target <- source
     residual: float  # root mean square distance of the pairs, units of the target
     spacing: float  # median distance from a center of the target to the next one, units of the target
+    colors_apart: float  # of pairs, in that of pairs drawn at random: 1 is no better than chance
     overlap: float  # share of the source's centers that have one of the target within OUTSIDE spacings
     extent: float  # of the target: radius about its middle that holds nine in ten centers
     pairs: int  # centers that are each other's nearest, and near enough
@@ -124,15 +126,31 @@ def _align(target: Cloud, source: Cloud, options: AlignOptions, progress: Progre
             found = []
             for index, start in enumerate(starts):
                 progress(f"trying starts with {count:,} centers", index + 1, len(starts))
-                found.append(_refined(*few, start, scale, rounds, extent)[0])
+                found.append(_refined(*few, start, scale, rounds, extent).similarity)
             scores = torch.tensor([_score(*few, similarity, CAP * extent) for similarity in found])
             starts = [found[index] for index in scores.argsort()[:kept].tolist()]
         best = starts[0]
-    best, pairs, rounds, residual = _refined(target, source, best, scale, options.rounds, extent, progress)
+    last = _refined(target, source, best, scale, options.rounds, extent, progress)
     apart = spacing(target.places)
-    away, _ = Nearest(target.places).query(best(source.places))
-    overlap = float((away <= OUTSIDE * apart).double().mean())
-    return Alignment(best, residual, apart, overlap, extent, pairs, rounds)
+    away, _ = Nearest(target.places).query(last.similarity(source.places))
+    return Alignment(
+        similarity=last.similarity,
+        residual=last.residual,
+        spacing=apart,
+        colors_apart=_colors_apart(target.colors[last.near], source.colors[last.rows]),
+        overlap=float((away <= OUTSIDE * apart).double().mean()),
+        extent=extent,
+        pairs=len(last.rows),
+        rounds=last.rounds,
+    )
+
+
+class _Refined(NamedTuple):
+    similarity: Similarity
+    rows: Tensor  # (P,) of the source, and
+    near: Tensor  # (P,) of the target: the pairs
+    residual: float
+    rounds: int
 
 
 def _refined(
@@ -143,29 +161,38 @@ def _refined(
     most: int,
     extent: float,
     progress: Progress = silent,
-) -> tuple[Similarity, int, int, float]:
-    """The similarity, the number of pairs, rounds, and the root mean square distance of pairs."""
+) -> _Refined:
     trees = Nearest(target.places), Nearest(source.places)
     to_target = to_source = None
-    similarity, pairs, residual, turn = start, 0, math.inf, 0
+    found = _Refined(start, torch.empty(0).long(), torch.empty(0).long(), math.inf, 0)
+    similarity = start
     for turn in range(1, most + 1):
         progress("aligning", turn, most)
         moved = similarity(source.places)
         away, to_target = trees[0].query(moved, to_target)
         _, to_source = trees[1].query(similarity.inverse()(target.places), to_source)
         mutual = (to_source[to_target] == torch.arange(len(moved))).nonzero()[:, 0]
+        if len(mutual) < FEWEST:
+            break
         limit = OUTSIDE * max(float(away[mutual].median()), SETTLED * extent)
         kept = mutual[away[mutual] < limit]
-        if (pairs := len(kept)) < FEWEST:
-            break
         near = to_target[kept]
         weights = (1 - (away[kept] / limit).square()).square()
         weights = weights * (source.weights[kept] * target.weights[near]).sqrt()
         residual = float((weights @ away[kept].square() / weights.sum()).sqrt())
         before, similarity = similarity, fit(source.places[kept], target.places[near], weights, scale)
+        found = _Refined(similarity, kept, near, residual, turn)
         if float((similarity(source.places[kept]) - before(source.places[kept])).norm(dim=1).amax()) < SETTLED * extent:
             break
-    return similarity, pairs, turn, residual
+    return found
+
+
+def _colors_apart(colors: Tensor, own: Tensor) -> float:
+    """Median difference of the colors (P, 3) of pairs, in that of every color and one half the list further on."""
+    if not len(colors):
+        return 1.0
+    paired = float((colors - own).norm(dim=1).median())
+    return paired / max(float((colors - own.roll(len(own) // 2, 0)).norm(dim=1).median()), 1e-9)
 
 
 def _starts(target: Cloud, source: Cloud, scale: float | None, extent: float, progress: Progress) -> list[Similarity]:
