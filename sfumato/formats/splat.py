@@ -45,16 +45,18 @@ def recognizes(path: Path, head: bytes) -> bool:
 def read(path: Path, raw: bool = False) -> Asset:
     """The splat, degree 0, in the frame of the PLY it was made of, which is the canonical one by custom.
 
-    Raises InputError when the file is missing or does not end with a whole row.
+    Raises InputError when the file is missing or empty, or does not end with a whole row.
     """
     rows = count(path)
     return Asset(gathered(rows, 0, _parts(path, rows)))
 
 
 def count(path: Path) -> int:
-    """How many rows the file holds. Raises InputError when it does not end with a whole one."""
+    """How many rows the file holds. Raises InputError when there is none, or the last is not whole."""
     with opened(path):
         size = path.stat().st_size
+    if not size:
+        raise InputError(f"{path} is empty; export or download it again")
     rows, more = divmod(size, _ROW.itemsize)
     if more:
         told = f"its size must be a multiple of {_ROW.itemsize} bytes, one row per Gaussian; got {size}"
@@ -66,8 +68,11 @@ def write(path: Path, asset: Asset, options: WriteOptions) -> None:
     """Write rows by falling volume times opacity, so that a viewer that is still loading shows what matters.
 
     Harmonics above degree 0 are cut and colors beyond black and white clamped, both with a warning. The file appears
-    whole or not at all. Raises OSError when it cannot be written.
+    whole or not at all. Raises InputError when there is nothing to write, OSError when it cannot be written.
     """
+    if not len(asset):
+        told = "without a Gaussian it would be a file of no bytes, which nobody can tell from a lost one"
+        raise InputError(f"cannot write {path}: {told}; write another format, such as .ply")
     warn_lost(path, asset, NAME, sh_degree=0)
     clamped = 0
     with replacing(path) as file:

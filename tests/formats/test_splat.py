@@ -91,7 +91,7 @@ def test_the_bytes_that_are_written(tmp_path: Path) -> None:
     assert (tmp_path / "a.splat").read_bytes() == first + second
 
 
-@pytest.mark.parametrize("count", [0, 1, 255, 257, 3000])
+@pytest.mark.parametrize("count", [1, 255, 257, 3000])
 def test_what_a_round_trip_costs(tmp_path: Path, count: int, seed: int) -> None:
     gaussians = some(count)
     splat.write(tmp_path / "a.splat", Asset(gaussians), OPTIONS)
@@ -191,3 +191,13 @@ def test_a_file_that_ends_within_a_row(tmp_path: Path) -> None:
             reader(path)
     with pytest.raises(InputError, match="is not there"):
         splat.read(tmp_path / "b.splat")
+
+
+def test_nothing_is_neither_written_nor_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.splat"
+    with pytest.raises(InputError, match=r"cannot write .*a\.splat: without a Gaussian"):
+        splat.write(path, Asset(Gaussians.empty(0)), OPTIONS)
+    path.write_bytes(b"")
+    assert splat.recognizes(path, b"")
+    with pytest.raises(InputError, match=r"a\.splat is empty; export or download it again"):
+        splat.read(path)
