@@ -14,6 +14,8 @@ from sfumato.core.rotation import matrix_from_quaternion, multiply_quaternions, 
 
 __all__ = ["Gaussians"]
 
+_ROWS = 1 << 18  # looked at together
+
 
 @dataclass(frozen=True, eq=False)
 class Gaussians:
@@ -102,7 +104,12 @@ class Gaussians:
     @property
     def finite(self) -> Tensor:
         """(N,) True where every number of the row is finite."""
-        return torch.stack([torch.isfinite(t).reshape(len(self), t[:1].numel()).all(dim=1) for t in self]).all(dim=0)
+        seen = torch.empty(len(self), dtype=torch.bool, device=self.means.device)
+        for start in range(0, len(self), _ROWS):  # torch makes more of a tensor in between than it has itself
+            part = self[start : start + _ROWS]
+            fields = [torch.isfinite(t).reshape(len(part), -1).all(dim=1) for t in part if t.numel()]
+            seen[start : start + _ROWS] = torch.stack(fields).all(dim=0)
+        return seen
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "Gaussians":
         """The function applied to every field."""
