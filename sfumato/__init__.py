@@ -16,7 +16,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sfumato import edit as edit
     from sfumato.capture import load_scene as load_scene
+    from sfumato.core.asset import Asset as Asset
     from sfumato.core.camera import Camera as Camera
     from sfumato.core.errors import BackendError as BackendError
     from sfumato.core.errors import InputError as InputError
@@ -29,7 +31,9 @@ if TYPE_CHECKING:
     from sfumato.evaluate import evaluate as evaluate
     from sfumato.evaluate import psnr as psnr
     from sfumato.evaluate import ssim as ssim
+    from sfumato.formats import WriteOptions as WriteOptions
     from sfumato.formats import read as read
+    from sfumato.formats import read_asset as read_asset
     from sfumato.formats import write as write
     from sfumato.kernels.stages import RenderSettings as RenderSettings
     from sfumato.render import Render as Render
@@ -40,6 +44,7 @@ if TYPE_CHECKING:
     from sfumato.view.export import export as export
 
 __all__ = [
+    "Asset",
     "BackendError",
     "Camera",
     "Evaluation",
@@ -52,13 +57,16 @@ __all__ = [
     "SfumatoError",
     "TrainConfig",
     "View",
+    "WriteOptions",
     "__version__",
+    "edit",
     "evaluate",
     "export",
     "load_scene",
     "plan_steps",
     "psnr",
     "read",
+    "read_asset",
     "render",
     "ssim",
     "train",
@@ -69,6 +77,7 @@ __version__ = "0.1.0"
 
 _ROOMS = ("edit", "evaluate", "render", "train")  # packages; all but edit can be called, too
 _HOMES = {
+    "Asset": "core.asset",
     "BackendError": "core.errors",
     "Camera": "core.camera",
     "Evaluation": "evaluate",
@@ -81,11 +90,13 @@ _HOMES = {
     "SfumatoError": "core.errors",
     "TrainConfig": "train",
     "View": "core.scene",
+    "WriteOptions": "formats",
     "export": "view.export",
     "load_scene": "capture",
     "plan_steps": "train",
     "psnr": "evaluate",
     "read": "formats",
+    "read_asset": "formats",
     "ssim": "evaluate",
     "write": "formats",
 }
