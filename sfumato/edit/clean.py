@@ -27,6 +27,7 @@ REASONS = {
     "spike": "much longer than wide, and few cameras see it",
 }
 SIZE = 0.9  # of the opacity lies within one radius of the scene: what is farther may be sky
+FEWEST = 10  # Gaussians are no scene: nothing is large, or far from the others, among fewer
 LEAST_CAMERAS = 2  # are few, in a scene of however few
 
 
@@ -40,7 +41,7 @@ class Criteria:
     giant: float | None = 1.0  # largest standard deviation, in radii of the scene, above which
     needle: float | None = 30.0  # longest to middle standard deviation above which, where ...
     length: float = 0.5  # ... the longest is above so many radii of the scene: shorter ones draw edges
-    isolated: float | None = 10.0  # gap to the three nearest, in largest standard deviations of its own, above which
+    isolated: float | None = 10.0  # gap to the three nearest, in its largest standard deviation, or in typical gaps
     unseen: float | None = 5e-4  # share of all blend weight that the least seen may make, taken together
     few: float = 0.1  # share of the cameras up to which they are few, and never fewer than two
     near: float | None = 0.5  # depth, in median depths of what the camera sees, below which
@@ -99,7 +100,7 @@ def inspect(gaussians: Gaussians, criteria: Criteria | None = None, seen: Visibi
     reasons[~gaussians.finite] = names.index("not finite") + 1
     reasons[gaussians.finite & ~drawn] = names.index("no rotation") + 1
     rows = drawn.nonzero()[:, 0]
-    if len(rows) == 0:
+    if len(rows) < FEWEST:
         return Findings(reasons)
     found = torch.zeros_like(rows)
     for name, bad in _judged(gaussians[rows].detach(), rows, criteria, seen):
@@ -120,7 +121,7 @@ def _judged(
     _, middle, longest = gaussians.scales.sort(dim=1).values.unbind(1)
     thinness = longest / middle.clamp(min=torch.finfo(middle.dtype).tiny)
     radius = _radius(gaussians)
-    gap = _gap(gaussians, criteria, seen) / longest
+    gap = _gap(gaussians, criteria, seen)
     if criteria.faint is not None:
         yield "faint", gaussians.opacities < criteria.faint
     if criteria.giant is not None:
@@ -143,10 +144,15 @@ def _judged(
 
 
 def _gap(gaussians: Gaussians, criteria: Criteria, seen: Visibility | None) -> Tensor:
-    """(M,) distance to the three nearest others, world units; zeros where nobody asks, for it takes a while."""
-    asked = criteria.isolated is not None or (criteria.lonely is not None and seen is not None)
+    """(M,) distance to the three nearest others in largest standard deviations, or typical such distances if larger.
+
+    Zeros where nobody asks, for it takes a while.
+    """
     means = gaussians.means
-    return neighbor_distances(means.cpu()).to(means) if asked else torch.zeros_like(means[:, 0])
+    if criteria.isolated is None and (criteria.lonely is None or seen is None):
+        return torch.zeros_like(means[:, 0])
+    gap = neighbor_distances(means.cpu()).to(means)
+    return gap / gaussians.scales.amax(dim=1).clamp(min=gap.median().item())
 
 
 def _radius(gaussians: Gaussians) -> float:

@@ -44,6 +44,13 @@ class Visibility:
     def __len__(self) -> int:
         return len(self.total)
 
+    def to(self, device: torch.device | str) -> "Visibility":
+        """The same on another device."""
+        total, largest, share, cameras, nearness = (
+            tensor.to(device) for tensor in (self.total, self.largest, self.share, self.cameras, self.nearness)
+        )
+        return Visibility(total, largest, share, cameras, nearness, self.count)
+
     @cached_property
     def seen(self) -> Tensor:
         """(N,) True where any camera sees the Gaussian."""
