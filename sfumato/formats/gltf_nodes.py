@@ -9,6 +9,7 @@ from sfumato.formats.gltf_file import GltfFile
 
 __all__ = ["meshes_in_scene"]
 
+MOST = 1e30  # of a matrix: its squares must fit, and float32 ends at 3e38
 Matrix = NDArray[np.float64]
 
 
@@ -32,8 +33,8 @@ def meshes_in_scene(file: GltfFile) -> list[tuple[dict[str, Any], Matrix]]:
         seen.add(place)
         with np.errstate(over="ignore", invalid="ignore"):
             world = parent @ _local(file, node)
-        if not np.isfinite(world).all():
-            raise file.damaged(f"the place of nodes[{place}] is not finite")
+        if not (np.abs(world) < MOST).all() or not np.array_equal(world[3], [0, 0, 0, 1]):
+            raise file.damaged(f"the matrices of nodes[{place}] are not finite, or have perspective")
         if "mesh" in node:
             found.append((file.item("meshes", node["mesh"]), world))
         waiting += [(child, world) for child in reversed(file.items("children", node))]

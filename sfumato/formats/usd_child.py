@@ -24,6 +24,7 @@ SH, DEGREE = "radiance:sphericalHarmonicsCoefficients", "radiance:sphericalHarmo
 MOST_ARCS = 16  # references within a file: chains of them show things several hundred times, of 300 forever
 MOST_COPIES = 16  # of the 6 bytes that a position takes at least, as instances
 MOST_DEGREE = 4
+MOST_MATRIX = 1e30  # its squares must fit, and float32 ends at 3e38
 
 
 class _RefusedError(Exception):
@@ -169,7 +170,7 @@ def _field(prim: Any, target: Path, counting: bool) -> dict[str, Any]:
         raise _RefusedError(f"must have harmonics of degree 0 to {MOST_DEGREE}; got {str(degree)[:20]}")
     moment = _moment(prim.GetAttribute("positions"))
     matrix = np.array(UsdGeom.Xformable(prim).ComputeLocalToWorldTransform(moment), dtype=np.float64).T
-    if not np.isfinite(matrix).all() or not np.array_equal(matrix[3], [0, 0, 0, 1]):
+    if not (np.abs(matrix) < MOST_MATRIX).all() or not np.array_equal(matrix[3], [0, 0, 0, 1]):
         raise _RefusedError("has a transform that is not finite, or has perspective; export it again")
     if not counting:
         arrays = (
