@@ -25,37 +25,48 @@ _ROWS, _COLUMNS = [0, 1, 2, 0, 0, 1], [0, 1, 2, 1, 2, 2]
 
 @dataclass(frozen=True, eq=False)
 class Shapes:
-    """What the cost of a merger depends on, float64."""
+    """What the cost of a merger depends on, float64; a Gaussian is a column, since whole rows are computed with."""
 
-    means: Tensor  # (N, 3) world units
-    covariances: Tensor  # (N, 6) world units squared
+    means: Tensor  # (3, N) world units
+    covariances: Tensor  # (6, N) world units squared, of what is flat a little thicker
     masses: Tensor  # (N,) opacity times area: how much of a picture it makes
-    colors: Tensor  # (N, 3) of degree 0
+    colors: Tensor  # (3, N) of degree 0
+    selves: Tensor  # (N,) integral of the squared density, over (2 pi)^1.5
+
+    @classmethod
+    def of(cls, mixture: "Mixture") -> "Shapes":
+        """The shapes of all components."""
+        covariances = mixture.covariances.T.contiguous()
+        areas = area(covariances)
+        covariances[:3] += THICKNESS**2 * areas
+        colors = (harmonics.C0 * mixture.sh[:, 0]).double().T.contiguous()
+        selves = _overlap(2 * covariances)
+        return cls(mixture.means.T.contiguous(), covariances, mixture.opacities * areas, colors, selves)
 
     def __len__(self) -> int:
         return len(self.masses)
 
-    def __getitem__(self, rows: Tensor | slice) -> "Shapes":
-        return Shapes(self.means[rows], self.covariances[rows], self.masses[rows], self.colors[rows])
+    def __getitem__(self, columns: Tensor | slice) -> "Shapes":
+        if isinstance(columns, Tensor):
+            return Shapes(*(getattr(self, each.name).index_select(-1, columns) for each in fields(self)))
+        return Shapes(*(getattr(self, each.name)[..., columns] for each in fields(self)))
 
     def costs(self, other: "Shapes") -> Tensor:
-        """(N,) what the picture loses when row i of this and row i of the other become one.
+        """(N,) what the picture loses when number i of this and number i of the other become one.
 
         The integral of the squared difference of the densities before and after, as a share of that of the densities,
         plus the variance of the colors, times the mass.
         """
         mass = self.masses + other.masses
         f = self.masses / mass.clamp(min=TINY)
-        apart = other.means - self.means
-        one, two = _thickened(self.covariances), _thickened(other.covariances)
-        joint = _joint(f, apart, one, two)
         g = 1 - f
-        own = f * f * _overlap(2 * one) + g * g * _overlap(2 * two)
-        own += 2 * f * g * _overlap(one + two, apart)
-        shared = f * _overlap(one + joint, g[:, None] * apart) + g * _overlap(two + joint, f[:, None] * apart)
+        apart = other.means - self.means
+        joint = _joint(f, apart, self.covariances, other.covariances)
+        own = f * f * self.selves + g * g * other.selves
+        own += 2 * f * g * _overlap(self.covariances + other.covariances, apart)
+        shared = f * _overlap(self.covariances + joint, g * apart) + g * _overlap(other.covariances + joint, f * apart)
         lost = (own + _overlap(2 * joint) - 2 * shared).clamp(min=0) / own.clamp(min=TINY)
-        colors = (self.colors - other.colors).square().sum(dim=1)
-        return mass * (lost + COLOR * f * g * colors)
+        return mass * (lost + COLOR * f * g * (self.colors - other.colors).square().sum(dim=0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,11 +96,6 @@ class Mixture:
     def __getitem__(self, rows: Tensor) -> "Mixture":
         return Mixture(*(tensor[rows] for tensor in self))
 
-    def shapes(self) -> Shapes:
-        """What the cost of a merger depends on."""
-        masses = self.opacities * area(self.covariances)
-        return Shapes(self.means, self.covariances, masses, harmonics.C0 * self.sh[:, 0].double())
-
     def merged(self, first: Tensor, second: Tensor) -> "Mixture":
         """What remains when rows `first` and `second`, (M,) each and all different, become one each, in place of first.
 
@@ -97,15 +103,15 @@ class Mixture:
         much for one that is opaque makes it larger.
         """
         one, two = self[first], self[second]
-        masses = [part.opacities * area(part.covariances) for part in (one, two)]
+        masses = [part.opacities * area(part.covariances.T) for part in (one, two)]
         f = masses[0] / (masses[0] + masses[1]).clamp(min=TINY)
         apart = two.means - one.means
-        covariances = _joint(f, apart, one.covariances, two.covariances)
+        covariances = _joint(f, apart.T, one.covariances.T, two.covariances.T)
         opacities = (masses[0] + masses[1]) / area(covariances).clamp(min=TINY)
         beyond = (opacities / SOLID).clamp(1, 2)  # areas are of the unit of covariances
         new = Mixture(
             one.means + (1 - f)[:, None] * apart,
-            covariances * beyond[:, None],
+            (covariances * beyond).T,
             opacities.clamp(max=SOLID),
             one.sh + ((1 - f)[:, None, None] * (two.sh - one.sh)).to(self.sh),
             torch.full_like(one.rows, -1),
@@ -137,35 +143,33 @@ class Mixture:
 
 
 def area(covariances: Tensor) -> Tensor:
-    """(N,) root mean square of the areas a Gaussian (N, 6) covers, seen along three axes at right angles to each other.
+    """(N,) root mean square of the areas that Gaussians (6, N) cover, seen along any three axes at right angles.
 
-    Half the second invariant of the covariance: the sum of a^2 b^2 over pairs of scales a and b.
+    By the second invariant of the covariance: the sum of a^2 b^2 over pairs of scales a and b.
     """
-    xx, yy, zz, xy, xz, yz = covariances.unbind(1)
-    return ((xx * yy - xy * xy + xx * zz - xz * xz + yy * zz - yz * yz) / 3).clamp(min=0).sqrt()
+    xx, yy, zz, xy, xz, yz = covariances
+    squares: Tensor = (xx * yy - xy * xy + xx * zz - xz * xz + yy * zz - yz * yz) / 3
+    return squares.clamp(min=0).sqrt()
 
 
 def _joint(f: Tensor, apart: Tensor, one: Tensor, two: Tensor) -> Tensor:
-    """(N, 6) covariances of a share f (N,) of one and 1 - f of two, whose means are apart (N, 3)."""
-    x, y, z = apart.unbind(1)
-    between = torch.stack([x * x, y * y, z * z, x * y, x * z, y * z], dim=1)
-    return f[:, None] * one + (1 - f)[:, None] * two + (f * (1 - f))[:, None] * between
-
-
-def _thickened(covariances: Tensor) -> Tensor:
-    thick = covariances.clone()
-    thick[:, :3] += (THICKNESS**2 * area(covariances))[:, None]
-    return thick
+    """(6, N) covariances of a share f (N,) of one and 1 - f of two, whose means are apart (3, N)."""
+    x, y, z = apart
+    joint = two + f * (one - two)
+    fx, fy, fz = f * (1 - f) * apart
+    for row, between in enumerate((fx * x, fy * y, fz * z, fx * y, fx * z, fy * z)):
+        joint[row] += between
+    return joint
 
 
 def _overlap(covariances: Tensor, apart: Tensor | None = None) -> Tensor:
-    """(N,) integral of two densities multiplied, over (2 pi)^1.5, by the sum of their covariances (N, 6)."""
-    xx, yy, zz, xy, xz, yz = covariances.unbind(1)
+    """(N,) integral of two densities multiplied, over (2 pi)^1.5, by the sum of their covariances (6, N)."""
+    xx, yy, zz, xy, xz, yz = covariances
     a, b, c = yy * zz - yz * yz, xz * yz - xy * zz, xy * yz - xz * yy
-    determinants = (xx * a + xy * b + xz * c).clamp(min=TINY)
+    determinants: Tensor = (xx * a + xy * b + xz * c).clamp(min=TINY)
     if apart is None:
         return determinants.rsqrt()
     d, e, f = xx * zz - xz * xz, xy * xz - xx * yz, xx * yy - xy * xy
-    x, y, z = apart.unbind(1)
-    squares = a * x * x + d * y * y + f * z * z + 2 * (b * x * y + c * x * z + e * y * z)
+    x, y, z = apart
+    squares: Tensor = x * (a * x + 2 * (b * y + c * z)) + y * (d * y + 2 * e * z) + f * z * z
     return (-0.5 * squares / determinants).exp() * determinants.rsqrt()
