@@ -115,10 +115,10 @@ def _seam(seam: "Seam") -> list[str]:
     if not seam.shared:
         return ["seam: it touches nothing: no place holds Gaussians of both"]
     named = zip(("red", "green", "blue"), seam.color, strict=True)
+    share = 100 * seam.doubles / max(1, seam.count)
     colors = ", ".join(f"{name} {100 * value:+.1f} %" for name, value in named)
     return [
-        f"seam: {seam.doubles:,} of its {seam.count:,} Gaussians ({100 * seam.doubles / seam.count:.0f} %) lie where "
-        "there is as much already",
+        f"seam: {seam.doubles:,} of its {seam.count:,} Gaussians ({share:.0f} %) lie where there is as much already",
         f"      in what both show, its colors differ by {100 * seam.color_apart:.1f} % ({colors})",
         f"      and it has {seam.density:.2f} Gaussians for each one that is there",
     ]

@@ -108,6 +108,8 @@ def sample(gaussians: Gaussians, most: int) -> Cloud:
 
 def spacing(places: Tensor) -> float:
     """Median distance from a place (M, 3) to the next one that is elsewhere, of the first 500; 0 when there is none."""
+    if len(places) < 2:
+        return 0.0
     away = torch.cat([torch.cdist(some, places) for some in torch.split(places[:500], 50)])
     away = away.where(away > 0, math.inf).amin(dim=1)
     found = away[away.isfinite()]
@@ -121,7 +123,7 @@ def _align(target: Cloud, source: Cloud, options: AlignOptions, progress: Progre
     scale = None if options.scale else best.scale
     if options.anywhere:
         starts = [best, *_starts(target, source, scale, extent, progress)]
-        for count, rounds, kept in ((1000, 10, 4), (6000, 20, 1)):
+        for count, rounds, kept in ((600, 8, 4), (6000, 20, 1)):
             few = target.first(count), source.first(count)
             found = []
             for index, start in enumerate(starts):

@@ -120,12 +120,12 @@ def _outside(values: Tensor, most: float, code: str, what: str) -> Iterator[Find
 def _copies(gaussians: Gaussians) -> Iterator[Finding]:
     copies = _repeated([*gaussians])
     if copies.any():
-        told = "are exact copies of Gaussians before them: drawn twice, and so too opaque"
-        advice = "the file was probably merged with itself; leave the copies out"
+        told = "repeat an earlier Gaussian exactly: drawn twice, and so too opaque"
+        advice = "as of a file that was merged with itself; leave the copies out"
         yield Finding("copies", "warning", told, advice, int(copies.sum()), rows_of(copies))
     stacked = _repeated([gaussians.means]) & ~copies
     if stacked.any():
-        told = "share their center with another"
+        told = "share a center with another"
         advice = "as after splitting, or where positions were rounded; no fault"
         yield Finding("same-center", "note", told, advice, int(stacked.sum()), rows_of(stacked))
 

@@ -59,7 +59,7 @@ def _sizes(gaussians: Gaussians, scales: Tensor, radius: float) -> Iterator[Find
             yield Finding("giants", "warning", told, advice, int(giant.sum()), rows_of(giant))
         needle = (scales[:, 2] > NEEDLE * scales[:, 1]) & (scales[:, 2] > LONG * radius)
         if needle.any():
-            told = f"are needles, over {NEEDLE:.0f} times as long as wide: spikes from other sides"
+            told = f"have the shape of a needle, over {NEEDLE:.0f} times as long as wide: a spike from other sides"
             advice = "`sfumato clean` removes needles"
             yield Finding("needles", "note", told, advice, int(needle.sum()), rows_of(needle))
     thin = (gaussians.log_scales < THIN).sum(dim=1)

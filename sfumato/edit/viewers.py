@@ -14,7 +14,9 @@ __all__ = ["VIEWERS", "Verdict", "Viewer", "verdicts"]
 
 Outcome = Literal["reads", "loses", "misreads", "refuses", "unknown"]
 _RESTS = (0, 9, 24, 45)  # columns f_rest of degrees 0 to 3
-_ALL = frozenset({"PLY", "compressed PLY", ".splat", ".ksplat", "SPZ", "SOG", "glTF", "OpenUSD", "numpy"})
+_ALL = frozenset(
+    {"PLY", "compressed PLY", ".splat", ".ksplat", "SPZ", "SOG", "glTF", "OpenUSD", "numpy", "point cloud"}
+)
 
 
 @dataclass(frozen=True)
