@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from sfumato.core.errors import InputError
 from sfumato.formats import usd_child
@@ -39,7 +39,7 @@ def looked_into(path: Path, counting: bool = False) -> Iterator[tuple[dict[str, 
     """
     check_installed(path)
     with opened(path), path.open("rb") as file:
-        _check_end(path, file.read(24))
+        _check_end(path, file)
         size = path.stat().st_size
     # arrays that are still mapped cannot be removed on Windows
     with tempfile.TemporaryDirectory(prefix="sfumato-usd-", ignore_cleanup_errors=True) as name:
@@ -74,10 +74,15 @@ def _run(path: Path, command: list[str], folder: str, seconds: float) -> None:
         raise InputError(f"{path} is damaged or far too large: {told}; export it again, as .usdc") from None
 
 
-def _check_end(path: Path, head: bytes) -> None:
+def _check_end(path: Path, file: BinaryIO) -> None:
     """Refuse binary files that were cut: their table of contents, of which the head tells, comes last."""
+    head, size = file.read(24), path.stat().st_size
+    if head[:8] != b"PXR-USDC":
+        return
     start = int.from_bytes(head[16:24], "little")
-    size = path.stat().st_size
-    if head[:8] == b"PXR-USDC" and (len(head) < 24 or start >= size):
-        told = f"its table of contents is at byte {start}, and it has {size} bytes"
+    file.seek(min(start, size))
+    sections = file.read(8)
+    end = start + 8 + 32 * int.from_bytes(sections, "little")  # of a name of 16 letters, an offset and a length
+    if len(head) < 24 or len(sections) < 8 or end > size:
+        told = f"its table of contents ends at byte {end}, and it has {size} bytes"
         raise InputError(f"{path} is truncated: {told}; copy or download it again")

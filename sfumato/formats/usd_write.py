@@ -91,8 +91,9 @@ def _columns(asset: Asset, axes: str) -> dict[str, NDArray[np.float32]]:
 
 def _extent(columns: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
     """(2, 3) corners of a box around three standard deviations of every Gaussian."""
-    means, reach = columns["means"], 3 * columns["scales"].max(axis=1, keepdims=True, initial=0)
-    if not len(means):
+    if not len(columns["means"]):
         return np.zeros((2, 3), np.float32)
-    with np.errstate(over="ignore"):
-        return np.stack([(means - reach).min(axis=0), (means + reach).max(axis=0)])
+    means, reach = columns["means"], 3.0 * columns["scales"].max(axis=1, keepdims=True).astype(np.float64)
+    largest = np.finfo(np.float32).max
+    corners = np.stack([(means - reach).min(axis=0), (means + reach).max(axis=0)])
+    return corners.clip(-largest, largest).astype(np.float32)
