@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from sfumato.capture.colmap import find_model
 from sfumato.capture.colmap_model import read_model
 from sfumato.capture.datasets.common import file_named
-from sfumato.capture.point_cloud import read_point_cloud
 from sfumato.capture.shot import Shot, points_from_arrays
 from sfumato.core.errors import InputError, SfumatoWarning
+from sfumato.core.point_cloud import read_point_cloud
 from sfumato.core.scene import Points
 
 __all__ = ["Similarity", "file_beside", "find_points", "fit_similarity"]

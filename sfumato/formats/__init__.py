@@ -11,7 +11,7 @@ from typing import Protocol
 from sfumato.core.asset import Asset
 from sfumato.core.errors import InputError, SfumatoWarning
 from sfumato.core.gaussians import Gaussians
-from sfumato.formats import compressed_ply, gltf, ksplat, npz, ply, sog, splat, spz, usd
+from sfumato.formats import compressed_ply, gltf, ksplat, npz, ply, points, sog, splat, spz, usd
 from sfumato.formats.limits import opened
 from sfumato.formats.options import WriteOptions
 
@@ -41,7 +41,7 @@ class Format(Protocol):
 
 
 # Whose head looks like another's comes first.
-FORMATS: tuple[Format, ...] = (compressed_ply, ply, sog, gltf, usd, spz, npz, ksplat, splat)
+FORMATS: tuple[Format, ...] = (compressed_ply, points, ply, sog, gltf, usd, spz, npz, ksplat, splat)
 
 
 def read(path: Path | str) -> Gaussians:

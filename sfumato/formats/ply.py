@@ -121,9 +121,6 @@ def _check_is_splat(path: Path, header: Header) -> None:
     wanted = ["x", "y", "z", "opacity", "scale_0", "scale_1", *[f"rot_{i}" for i in range(4)]]
     missing = [name for name in wanted if name not in columns] + ([] if colored else ["f_dc_0"])
     if missing:
-        if {"opacity", "scale_0", "rot_0"}.isdisjoint(columns):
-            kind = "mesh" if "face" in header else "point cloud"
-            raise InputError(f"{path} is a {kind}, not a splat: its vertices have no {', '.join(missing)}")
         raise InputError(f"{path} is not a whole splat: its vertices have no {', '.join(missing)}; export it again")
 
 

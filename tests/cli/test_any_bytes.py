@@ -19,9 +19,9 @@ from ring import NONSENSE
 
 from sfumato import formats
 from sfumato.capture.load import load_scene
-from sfumato.capture.point_cloud import read_point_cloud
 from sfumato.cli.main import main
 from sfumato.core.errors import SfumatoError
+from sfumato.core.point_cloud import read_point_cloud
 
 FEW = settings(
     max_examples=60,

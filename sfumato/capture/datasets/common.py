@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sfumato.capture.point_cloud import read_point_cloud
 from sfumato.capture.shot import LARGEST, Shot
 from sfumato.core.errors import InputError, SfumatoWarning
+from sfumato.core.point_cloud import read_point_cloud
 from sfumato.core.scene import Points
 
 __all__ = [

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sfumato.capture.point_cloud import read_point_cloud
 from sfumato.core.errors import InputError
+from sfumato.core.point_cloud import read_point_cloud
 
 XYZ = np.array([[0.5, -1.25, 3.0], [600000.125, 5200000.25, 400.5], [1e-3, 0, -2]])
 RGB = np.array([[255, 0, 17], [1, 2, 3], [128, 64, 32]], dtype=np.uint8)
