@@ -33,29 +33,14 @@ NAME = "SPZ"
 SUFFIXES: tuple[str, ...] = (".spz",)
 EXACT = False
 
-FRAME = "RUB"
+_FRAME = "RUB"
 _CHUNK = 1 << 16  # rows at a time, few enough that what is made of them stays in the processor's cache
 _FRACTION = 12  # bits, as other programs write: positions to 2,048 units from zero in steps of 1/4096
 _MOST_DEGREE = 3  # the layout has room for 4, which Spark and splat-transform refuse
 _AXES = 0xADBE0003  # Adobe's extension record: the frame of the numbers, of which these are 1, 2, ...
 _FRAMES = (
-    "LDB",
-    "RDB",
-    "LUB",
-    "RUB",
-    "LDF",
-    "RDF",
-    "LUF",
-    "RUF",
-    "LFD",
-    "RFD",
-    "LFU",
-    "RFU",
-    "LBD",
-    "RBD",
-    "LBU",
-    "RBU",
-)
+    "LDB", "RDB", "LUB", "RUB", "LDF", "RDF", "LUF", "RUF", "LFD", "RFD", "LFU", "RFU", "LBD", "RBD", "LBU", "RBU",
+)  # fmt: skip
 _FACTS = 0x5F6D0001  # our own: what an Asset knows that SPZ has no place for, as JSON
 _MOST_FACTS = 1 << 12  # bytes
 
@@ -109,7 +94,7 @@ def write(path: Path, asset: Asset, options: WriteOptions) -> None:
     any step, OSError when the file cannot be written.
     """
     warn_lost(path, asset, NAME, _MOST_DEGREE, keeps=("antialiased", "kernel", "meters_per_unit", "origin", "up"))
-    axes = asset.axes if options.raw else FRAME
+    axes = asset.axes if options.raw else _FRAME
     degree = min(asset.gaussians.degree, _MOST_DEGREE)
     fraction = _fractional_bits(path, asset.gaussians.means)
     header = Header(options.spz_version, len(asset), degree, fraction, antialiased=bool(asset.antialiased))
@@ -160,11 +145,11 @@ def _turn(gaussians: Gaussians, source: str, target: str) -> None:
 def _frame(path: Path, records: dict[int, bytes]) -> str:
     """That of Adobe's record, RUB without one."""
     if _AXES not in records:
-        return FRAME
+        return _FRAME
     number = int.from_bytes(records[_AXES][:4], "little")
     if not 0 <= number <= len(_FRAMES):
         raise InputError(f"{path}: its coordinate system must be one of 1 to {len(_FRAMES)}; got {number}")
-    return _FRAMES[number - 1] if number else FRAME  # 0: unspecified
+    return _FRAMES[number - 1] if number else _FRAME  # 0: unspecified
 
 
 def _facts(records: dict[int, bytes]) -> Any:
@@ -233,10 +218,10 @@ def _encoded(asset: Asset, axes: str, header: Header, bits: int) -> tuple[list[N
 def _records(path: Path, asset: Asset, axes: str) -> dict[int, bytes]:
     """What SPZ's header cannot say: the frame where it is not RUB, and what else is known of the splat."""
     records = {}
-    if axes in _FRAMES and axes != FRAME:
+    if axes in _FRAMES and axes != _FRAME:
         records[_AXES] = (_FRAMES.index(axes) + 1).to_bytes(4, "little")
     if axes not in _FRAMES:
-        told = f"{NAME} has no name for the frame {axes} of the raw numbers; readers will take it for {FRAME}"
+        told = f"{NAME} has no name for the frame {axes} of the raw numbers; readers will take it for {_FRAME}"
         warnings.warn(f"{path}: {told}", SfumatoWarning, stacklevel=3)
     facts = {name: value for name, value in facts_of(asset, axes).items() if name != "antialiased"}
     if facts:
