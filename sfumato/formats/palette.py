@@ -21,10 +21,10 @@ __all__ = ["palette"]
 MOST_CELLS = 256
 COARSE_SAMPLE = 1 << 16  # rows that place the cells
 COARSE_ROUNDS = 8
-ROUNDS = 6  # a row's cost falls by less than 1 % in later ones
-PROBES = 4  # nearest cells whose entries a row meets in a round
-LAST_PROBES = 12  # and when its entry is chosen for good
-AT_ONCE = 1 << 22  # distances held at a time by a thread
+ROUNDS = 3  # six, and twice the cells, make the error 4 % smaller in twice the time
+PROBES = 2  # nearest cells whose entries a row meets in a round
+LAST_PROBES = 6  # and when its entry is chosen for good
+AT_ONCE = 1 << 19  # distances held at a time by a thread, as its cache does
 
 Work = Callable[[Callable[[int], None], Iterable[int]], None]  # a function and its arguments, on all cores
 
@@ -47,7 +47,7 @@ def palette(rows: Tensor, size: int, seed: int = 0, weights: Tensor | None = Non
     """
     generator = torch.Generator().manual_seed(seed)
     with _all_cores() as work:
-        cells = _coarse(rows, size, generator, work)
+        cells = _filled(rows, _coarse(rows, size, generator, work), work)
         entries = _first_entries(rows, size, cells, weights, generator)
         for _ in range(ROUNDS if len(rows) > size else 0):
             entries = _moved(rows, entries, *_assign(rows, entries, cells, PROBES, work), weights)
@@ -67,13 +67,18 @@ def _all_cores() -> Iterator[Work]:
         yield work
 
 
-def _coarse(rows: Tensor, size: int, generator: torch.Generator, work: Work) -> _Cells:
-    """Cells by flat k-means of a sample, and every row in the nearest."""
+def _coarse(rows: Tensor, size: int, generator: torch.Generator, work: Work) -> Tensor:
+    """(C, D) the centers of cells, by flat k-means of a sample."""
     count = max(1, min(MOST_CELLS, math.isqrt(min(size, len(rows)))))
     sample = rows[torch.randperm(len(rows), generator=generator)[:COARSE_SAMPLE]]
     centers = sample[:count]
     for _ in range(COARSE_ROUNDS):
         centers = _moved(sample, centers, *_nearest(sample, centers, work), None)
+    return centers
+
+
+def _filled(rows: Tensor, centers: Tensor, work: Work) -> _Cells:
+    """The cells with every row in the nearest."""
     labels, costs = _nearest(rows, centers, work)
     order = torch.argsort(labels, stable=True)
     sizes = torch.bincount(labels, minlength=len(centers)).tolist()
@@ -132,8 +137,9 @@ def _assign(rows: Tensor, entries: Tensor, cells: _Cells, probes: int, work: Wor
 
 def _nearest_of(rows: Tensor, entries: Tensor) -> tuple[Tensor, Tensor]:
     """|x - e|^2 = |x|^2 + 2 (|e|^2 / 2 - x e)."""
-    half, which = torch.addmm(entries.square().sum(dim=1) / 2, rows, entries.T, alpha=-1).min(dim=1)
-    return which, (rows.square().sum(dim=1) + 2 * half).clamp(min=0)
+    half = torch.addmm(entries.square().sum(dim=1) / 2, rows, entries.T, alpha=-1)
+    which = torch.from_numpy(half.numpy().argmin(axis=1))  # a tenth of the time of torch's
+    return which, (rows.square().sum(dim=1) + 2 * half.gather(1, which[:, None])[:, 0]).clamp(min=0)
 
 
 def _moved(rows: Tensor, entries: Tensor, labels: Tensor, costs: Tensor, weights: Tensor | None) -> Tensor:

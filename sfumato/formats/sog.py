@@ -1,17 +1,19 @@
 """SOG of PlayCanvas, versions 1 and 2, as a bundle, a folder or with levels of detail: lossless images of 8 bits."""
 
-import warnings
 import zipfile
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 from sfumato.core.asset import Asset
 from sfumato.core.axes import CANONICAL
-from sfumato.core.errors import InputError, SfumatoWarning
+from sfumato.core.errors import InputError
 from sfumato.core.files import replacing
 from sfumato.core.gaussians import Gaussians
 from sfumato.core.sh import degree_of_bases
+from sfumato.formats.facts import known_from
+from sfumato.formats.losses import warn_lost
 from sfumato.formats.options import WriteOptions
 from sfumato.formats.parts import gathered
 from sfumato.formats.sog_decode import decode_files
@@ -19,7 +21,6 @@ from sfumato.formats.sog_encode import encode_asset
 from sfumato.formats.sog_files import META, MOST_META, ZIP, Files, open_files
 from sfumato.formats.sog_lod import Streamed, is_lod, understand_lod
 from sfumato.formats.sog_meta import Json, Meta, is_sog, parse, understand
-from sfumato.formats.sog_own import said_of
 
 __all__ = ["EXACT", "NAME", "SUFFIXES", "count", "read", "recognizes", "write"]
 
@@ -27,12 +28,13 @@ NAME = "SOG"
 SUFFIXES: tuple[str, ...] = (".sog",)
 EXACT = False
 MOST_DEGREE = 3  # of the harmonics
+BOM = b"\xef\xbb\xbf"  # which some editors put before JSON
 LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the earliest date of a zip archive: files do not differ by the time of writing
 
 
 def recognizes(path: Path, head: bytes) -> bool:
     """A folder or a zip archive with a SOG's meta.json or lod-meta.json, or such a file itself, by its keys."""
-    if not path.is_dir() and head[:4] != ZIP and head.lstrip()[:1] != b"{":
+    if not path.is_dir() and head[:4] != ZIP and head.removeprefix(BOM).lstrip()[:1] != b"{":
         return False
     try:
         with open_files(path) as files:
@@ -53,7 +55,7 @@ def read(path: Path, raw: bool = False) -> Asset:
         if is_lod(meta):
             return _read_streamed(files, understand_lod(meta))
         said = understand(meta)
-        return said_of(said, decode_files(files, said))
+        return _asset_of(said, decode_files(files, said))
 
 
 def count(path: Path) -> int:
@@ -73,10 +75,9 @@ def write(path: Path, asset: Asset, options: WriteOptions) -> None:
     Of the harmonics, degrees up to 3 have room: SfumatoWarning says when more are cut. The file appears whole or not
     at all, with the same bytes for the same splat. Raises OSError when it cannot be written.
     """
+    warn_lost(path, asset, NAME, MOST_DEGREE, keeps=[field.name for field in fields(Asset)])
     gaussians = asset.gaussians
     if gaussians.degree > MOST_DEGREE:
-        told = f"SOG has harmonics up to degree {MOST_DEGREE}; those of degree {gaussians.degree} are cut off"
-        warnings.warn(f"{path}: {told}", SfumatoWarning, stacklevel=2)
         asset = replace(asset, gaussians=gaussians.with_degree(MOST_DEGREE))
     with replacing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, data in encode_asset(asset, asset.axes if options.raw else CANONICAL):
@@ -116,9 +117,18 @@ def _read_streamed(files: Files, streamed: Streamed) -> Asset:
     total = sum(run.count for run in streamed.runs)
     total += metas[streamed.environment].count if streamed.environment else 0
     gaussians = gathered(total, degree, parts())
-    asset = said_of(first, gaussians) if first else Asset(gaussians)
+    asset = _asset_of(first, gaussians) if first else Asset(gaussians)
     note = f"{files.path} has {streamed.levels} levels of detail, of which the finest was read"
     return replace(asset, notes=(note,))
+
+
+def _asset_of(meta: Meta, gaussians: Gaussians) -> Asset:
+    """The Gaussians with what the meta.json says of them."""
+    known: dict[str, Any] = {"kernel": "disc"} if meta.model == "2dgs" else {}
+    known |= {"antialiased": True} if meta.model == "antialiased" else {}
+    known |= known_from(meta.own, CANONICAL, CANONICAL)
+    linear = isinstance(meta.own, dict) and meta.own.get("colorSpace") == "linear"
+    return Asset(gaussians, color_space="linear" if linear else "srgb", generator=meta.generator, **known)
 
 
 def _degree(meta: Meta) -> int:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sfumato.core.errors import InputError
 from sfumato.core.sh import bases_of_degree
 from sfumato.formats.codebook import LEVELS
+from sfumato.formats.facts import KEY
 
 __all__ = ["ENTRIES_PER_ROW", "Json", "Meta", "Palette", "is_sog", "parse", "understand"]
 
@@ -50,7 +51,7 @@ class Meta:
     shN: Palette | None
     model: str  # "", "antialiased", "2dgs" or what else there may be
     generator: str | None
-    own: "Json"  # what sfumato keeps there, if anything
+    own: Any  # what sfumato keeps there, if anything, as formats.facts knows it
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def understand(meta: Json) -> Meta:
         shN=_palette(meta["shN"], version),
         model=meta["model"].text() if "model" in meta else "",
         generator=meta["asset"]["generator"].text() if "asset" in meta and "generator" in meta["asset"] else None,
-        own=meta["sfumato"],
+        own=meta[KEY].value,
     )
 
 
