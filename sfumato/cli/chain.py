@@ -87,13 +87,15 @@ class Chain:
 
     def crop_camera_hull(self, grow: float = 1.0) -> str:
         """What the photos were about."""
+        if not 0 < grow < float("inf"):
+            raise InputError(f"--crop-camera-hull must be a positive number; got {grow:g}")
         cameras = self._cameras("--crop-camera-hull")
         return self._keep(lambda part: edit.inside_camera_hull(part, cameras, grow))
 
     def crop_views(self, count: float) -> str:
         """What is in so many pictures."""
-        cameras = self._cameras("--crop-views")
         least = _whole("--crop-views", count)
+        cameras = self._cameras("--crop-views")
         if least > len(cameras):
             raise InputError(f"--crop-views must be at most {len(cameras)}, the cameras there are; got {least}")
         return self._keep(lambda part: edit.views_seeing(part, cameras) >= least)
@@ -152,7 +154,7 @@ class Chain:
     def decimate(self, count: float | str) -> str:
         """Fewer Gaussians."""
         part = self._part()
-        wanted = _count_of(count, len(part)) if len(part) else 1
+        wanted = _count_of(count, len(part))
         before = self._psnr() if wanted < len(part) else None
         self._changed(lambda asset: edit.decimate(asset, wanted, self._progress), "")
         done = f"merged {len(part):,} to {min(wanted, len(part)):,}"

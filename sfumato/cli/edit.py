@@ -15,6 +15,7 @@ from sfumato.core.errors import InputError
 
 if TYPE_CHECKING:
     from sfumato.core.asset import Asset
+    from sfumato.core.scene import Scene
 
 __all__ = ["Edit", "main"]
 
@@ -55,7 +56,7 @@ def main(words: Sequence[str]) -> int:
         raise InputError("--raw and --scene: the cameras are in the usual frame, and raw numbers may not be; leave one")
     from sfumato.cli.splat import check_target, read_splat
 
-    _rehearse(operations)
+    _rehearse(operations, flags.scene is not None)
     check_target(flags.output, flags.force, [flags.splat])
     asset = _edited(flags, operations, read_splat(flags.splat, flags.writing.raw))
     print(f"{flags.output}: {len(asset):,} Gaussian{'s' if len(asset) != 1 else ''}, ", end="")
@@ -70,10 +71,9 @@ def _edited(flags: Edit, operations: Sequence[Operation], asset: "Asset") -> "As
     from sfumato.cli.chain import Chain
     from sfumato.cli.console import patient
     from sfumato.cli.run import Reading, load, prepare
-    from sfumato.core.scene import Scene
     from sfumato.edit import move_camera
 
-    def scene() -> Scene:
+    def scene() -> "Scene":
         import torch
 
         prepare(flags.backend)
@@ -92,16 +92,30 @@ def _edited(flags: Edit, operations: Sequence[Operation], asset: "Asset") -> "As
     return chain.asset
 
 
-def _rehearse(operations: Sequence[Operation]) -> None:
+class _Enough(Exception):  # noqa: N818  # it is no error
+    """A rehearsal has come to where it would need the scene."""
+
+
+def _rehearse(operations: Sequence[Operation], with_scene: bool) -> None:
     """Refuse what no splat can be asked for, before a large file is read: the operations are done to nothing."""
     from sfumato.cli.chain import Chain
     from sfumato.core.asset import Asset
     from sfumato.core.gaussians import Gaussians
 
-    chain = Chain(Asset(Gaussians.empty()))
+    def scene() -> "Scene":
+        raise _Enough
+
+    chain = Chain(Asset(Gaussians.empty()), scene if with_scene else None)
     for operation in operations:
-        if operation.verb.run not in ("crop_camera_hull", "crop_views") and "auto" not in operation.values:
+        if "auto" in operation.values:  # the file may tell
+            continue
+        try:
             operation.apply(chain)
+        except _Enough:
+            continue
+        except InputError as error:
+            told = str(error)
+            raise InputError(told if operation.verb.flag in told else f"{operation.said}: {told}") from None
 
 
 def _flags() -> list[str]:

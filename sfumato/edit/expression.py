@@ -173,12 +173,8 @@ class _Reader:
             return kind
         if word.kind == "name" and word.text not in _BINARY:
             return self._call(word, depth) if self.word.text == "(" else self._name(word)
-        self._at -= 1
-        raise self.fault(
-            f"expected a number, a name or a bracket; got {word.text!r}"
-            if word.text
-            else "the condition ends too early"
-        )
+        wanted = f"expected a number, a name or a bracket; got {word.text!r}"
+        raise fault(self.text, word.column, wanted if word.text else "the condition ends too early")
 
     def _signed(self, word: Word, depth: int) -> _Kind:
         takes: _Kind = "truth" if word.text == "not" else "number"

@@ -86,14 +86,13 @@ def _candidates(shapes: Shapes) -> list[tuple[Tensor, Tensor, Tensor]]:
 def _disjoint(first: Tensor, second: Tensor, count: int, most: int) -> tuple[Tensor, Tensor]:
     """Of pairs of `count` rows, the best first, those of which neither row is in a better one that was taken."""
     ranks = torch.arange(len(first), device=first.device)
-    taken, pairs = 0, []
-    while len(ranks) and taken < most:
+    pairs = []
+    while len(ranks):
         best = torch.full((count,), len(first), device=first.device)
         best.scatter_reduce_(0, first[ranks], ranks, "amin")
         best.scatter_reduce_(0, second[ranks], ranks, "amin")
         won = ranks[(best[first[ranks]] == ranks) & (best[second[ranks]] == ranks)]
         pairs.append(won)
-        taken += len(won)
         free = torch.ones(count, dtype=torch.bool, device=first.device)
         free[first[won]] = False
         free[second[won]] = False

@@ -119,7 +119,7 @@ def upright(splat: Splat, up: Tensor | Sequence[float] | None = None) -> Splat:
 
 
 def upright_rotation(up: Tensor | Sequence[float], axes: str = CANONICAL) -> Tensor:
-    """(3, 3) float64: the smallest rotation that turns `up` (3,) to where up is in the frame; InputError as `upright`."""
+    """(3, 3) float64: the smallest rotation that turns `up` (3,) to the frame's; raises InputError as `upright`."""
     return rotation_between(direction("up", up), _up_of(axes))
 
 
@@ -129,7 +129,7 @@ def rotation_about(axis: Tensor | Sequence[float], degrees: float) -> Tensor:
         raise InputError(f"degrees must be a finite number; got {degrees:g}")
     half = math.radians(degrees) / 2
     return matrix_from_quaternion(
-        torch.cat([torch.tensor([math.cos(half)]).double(), direction("axis", axis) * math.sin(half)])
+        torch.cat([torch.tensor([math.cos(half)], dtype=torch.float64), direction("axis", axis) * math.sin(half)])
     )
 
 
