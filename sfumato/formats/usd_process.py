@@ -75,8 +75,15 @@ def _run(path: Path, command: list[str], folder: str, seconds: float) -> None:
 
 
 def _check_end(path: Path, file: BinaryIO) -> None:
-    """Refuse binary files that were cut: their table of contents, of which the head tells, comes last."""
+    """Refuse files that were cut: text ends with a bracket or a comment, crate with its table of contents."""
     head, size = file.read(24), path.stat().st_size
+    if head[:5] == b"#usda":
+        file.seek(max(0, size - 4096))
+        last = file.read().rstrip().rpartition(b"\n")[2].strip()
+        if last[-1:] not in (b"}", b")") and last[:1] != b"#":
+            raise InputError(
+                f"{path} is truncated: its last line is not the end of anything; copy or download it again"
+            )
     if head[:8] != b"PXR-USDC":
         return
     start = int.from_bytes(head[16:24], "little")

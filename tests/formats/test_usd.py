@@ -233,7 +233,7 @@ DAMAGES = {
     "harmonics": (SPLAT.replace("Degree = 0", "Degree = 1"), "Coefficients must have 4 rows; got 1"),
     "degree": (SPLAT.replace("Degree = 0", "Degree = 5"), "degree 0 to 4; got 5"),
     "missing": (SPLAT.replace("float3[] scales", "float3[] other"), "has no scales"),
-    "syntax": (SPLAT + "\n[", "OpenUSD cannot use it"),
+    "syntax": (SPLAT + "\n[\n", "OpenUSD cannot use it"),
     "matrix": (
         SPLAT + 'double3 xformOp:translate = (nan, 0, 0)\nuniform token[] xformOpOrder = ["xformOp:translate"]',
         "not finite",
@@ -279,6 +279,14 @@ def test_what_breaks_pxr_is_a_sentence(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(usd_process, "LEAST_TIME", 0.2)
     with pytest.raises(InputError, match="after 0 seconds"):
         formats.read(tmp_path / "a.usdc")
+
+
+def test_cut_text(tmp_path: Path) -> None:
+    path = text(tmp_path / "a.usda", prim() + "# the end")
+    assert usd.count(path) == 1
+    path.write_text(path.read_text(encoding="utf-8").partition("opacities")[0], encoding="utf-8")
+    with pytest.raises(InputError, match="truncated: its last line"):
+        usd.count(path)
 
 
 def test_without_usd_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
