@@ -44,6 +44,33 @@ def one(source: Path, target: Path) -> dict[str, float]:
     return {"read": read - start, "write": time.perf_counter() - read, "peak": float(peak_memory())}
 
 
+def make(path: Path, count: int, degree: int) -> None:
+    """A PLY of any size, a part in memory at a time; in a process of its own.
+
+    On Linux a process begins with the peak of the one that started it, which hence must stay small.
+    """
+    size = ["--count", str(count), "--degree", str(degree)]
+    subprocess.run([sys.executable, __file__, "--make", str(path), *size], check=True)
+
+
+def make_here(path: Path, count: int, degree: int) -> None:
+    """The same in this process."""
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder, path.open("wb") as file:
+        for seed, start in enumerate(range(0, count, PART)):
+            rows = min(PART, count - start)
+            part = Path(folder) / "part.ply"
+            formats.write(part, cloud(rows, 1280, 720, seed)[0].with_degree(degree))
+            with part.open("rb") as source:
+                header = b""
+                while not header.endswith(b"end_header\n"):
+                    header += source.readline()
+                if seed == 0:
+                    file.write(
+                        header.replace(f"element vertex {rows}\n".encode(), f"element vertex {count}\n".encode())
+                    )
+                shutil.copyfileobj(source, file, 1 << 20)
+
+
 def convert(source: Path, target: Path) -> dict[str, float] | None:
     """What `one` finds in a fresh process, and the seconds of all of it; None when it cannot be done here."""
     command = [sys.executable, __file__, "--one", str(source), str(target)]
@@ -120,28 +147,10 @@ def table(found: dict[str, dict[str, list[float]]], sizes: dict[str, int], count
         yield f"| {suffix} | {' | '.join(cells)} |"
 
 
-def write_large(path: Path, count: int, degree: int) -> None:
-    """A PLY of any size, a part in memory at a time."""
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder, path.open("wb") as file:
-        for seed, start in enumerate(range(0, count, PART)):
-            rows = min(PART, count - start)
-            part = Path(folder) / "part.ply"
-            formats.write(part, cloud(rows, 1280, 720, seed)[0].with_degree(degree))
-            with part.open("rb") as source:
-                header = b""
-                while not header.endswith(b"end_header\n"):
-                    header += source.readline()
-                if seed == 0:
-                    file.write(
-                        header.replace(f"element vertex {rows}\n".encode(), f"element vertex {count}\n".encode())
-                    )
-                shutil.copyfileobj(source, file, 1 << 20)
-
-
 def large(folder: Path, count: int, degree: int) -> str:
     """A sentence about the memory of converting a large PLY to SPZ."""
     source, target = folder / "large.ply", folder / "large.spz"
-    write_large(source, count, degree)
+    make(source, count, degree)
     found = convert(source, target)
     if found is None:
         return "the large file could not be converted"
@@ -163,7 +172,11 @@ def main() -> None:
     parser.add_argument("--large", type=int, default=0, help="Gaussians; 10000000 is a PLY of 2.5 GB")
     parser.add_argument("--folder", type=Path, help="for the files, which are removed; the system's otherwise")
     parser.add_argument("--one", type=Path, nargs=2, help=argparse.SUPPRESS)  # this process measures itself
+    parser.add_argument("--make", type=Path, help=argparse.SUPPRESS)  # this process makes a splat
     options = parser.parse_args()
+    if options.make:
+        make_here(options.make, options.count, options.degree)
+        return
     if options.one:
         try:
             print(json.dumps(one(*options.one)))
@@ -178,7 +191,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         if options.count:
             source = Path(name) / "source.ply"
-            formats.write(source, cloud(options.count, 1280, 720)[0].with_degree(options.degree))
+            make(source, options.count, options.degree)
             found = measure(Path(name), options.formats, source, options.repeats, options.splat_transform)
             print("\n".join(table(*found, options.count)), flush=True)
         if options.large:
