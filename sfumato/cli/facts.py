@@ -20,14 +20,14 @@ def facts_of(path: Path, name: str) -> "FileFacts":
 
     size = bytes_of(path)
     if path.is_dir():
-        return FileFacts(name, size, single=False)
+        return FileFacts(name, size)
     with path.open("rb") as file:
         head = file.read(HEAD)
     if name in ("PLY", "compressed PLY"):
         return _ply(name, size, head)
     if name == "SPZ":
         return _spz(size, head)
-    return FileFacts(name, size, single=path.suffix.lower() != ".json")
+    return FileFacts(name, size)
 
 
 def _spz(size: int, head: bytes) -> "FileFacts":

@@ -30,7 +30,7 @@ BLIND = 0.8  # difference of colors of pairs, in that of pairs drawn at random
 class Merge:
     """Several splats in one file. The first one stays where it is; the others come to it."""
 
-    splats: Annotated[Positional[tuple[Path, ...]], arg(metavar="SPLAT SPLAT ...")]
+    splats: Annotated[Positional[tuple[Path, ...]], arg(metavar="SPLAT SPLAT ...", help_behavior_hint="(two or more)")]
     """The files to merge, of any formats."""
     output: Output
     """The file to write; its suffix names the format."""

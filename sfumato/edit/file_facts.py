@@ -11,7 +11,7 @@ class FileFacts:
 
     format: str = "PLY"  # NAME of its module in formats
     bytes: int = 0
-    version: int | None = None  # SPZ, SOG
+    version: int | None = None  # SPZ
     gzipped: bool = False  # SPZ to version 3
     order: str = "binary_little_endian"  # PLY: as its header says
     types: tuple[str, ...] = ("float",)  # PLY: of the vertices' columns, each once
@@ -21,4 +21,3 @@ class FileFacts:
     odd_lines: tuple[str, ...] = ()  # PLY: what its header has besides format, element, property and comment
     header_bytes: int = 0  # PLY
     returns: bool = False  # PLY: the header's lines end as on Windows
-    single: bool = True  # SOG: one file, no folder

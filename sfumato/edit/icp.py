@@ -17,12 +17,12 @@ from sfumato.edit.alike import guesses
 from sfumato.edit.nearest import Nearest
 from sfumato.edit.similarity import Similarity, fit
 
-__all__ = ["AlignOptions", "Alignment", "Cloud", "align", "sample", "spacing"]
+__all__ = ["FAINT", "AlignOptions", "Alignment", "Cloud", "align", "sample", "spacing"]
 
 FAINT = 0.1  # opacity: centers of fainter Gaussians lie anywhere
 FEWEST = 10  # centers of each splat; a similarity has seven numbers
 OUTSIDE = 3.0  # times the median distance of pairs: those that are farther apart are no pairs
-SETTLED = 1e-7  # of the extent: the least move that goes on being followed
+SETTLED = 1e-6  # of the extent: the least move that goes on being followed
 RECOGNIZED = 6000  # centers of each whose surroundings are looked at
 GUESSES = 6  # moves that those suggest
 CAP = 0.02  # of the extent: being farther apart makes a start no worse

@@ -17,6 +17,7 @@ __all__ = ["Finding", "lint"]
 INVISIBLE = 1 / 255  # opacity: renderers leave out less
 OPAQUE = 0.99
 MANY = 0.5  # share of a splat from which on something is about all of it
+RARE = 1e-3  # share of a splat up to which nobody needs to know what other formats would clip
 UNIT = 1e-3  # a quaternion's length may be so far from 1
 ENOUGH = 50  # Gaussians that say something of a habit
 _SEVERITIES = ("error", "warning", "note")
@@ -98,7 +99,7 @@ def _colors(gaussians: Gaussians) -> Iterator[Finding]:
     yield from _outside(sh0, 3.34, "clipped-color", "base colors beyond what SPZ holds (-0.44 to 1.44)")
     gamut = (0.5 + 0.28209479 * sh0 < -0.02) | (0.5 + 0.28209479 * sh0 > 1.02)
     rows = gamut.flatten(1).any(dim=1)
-    if rows.any():
+    if _worth_a_word(rows):
         told = f"have base colors outside of 0 to 1 ({_percent(rows)}), which .splat and .ksplat clip"
         yield Finding("gamut", "note", told, "no fault, unless you write one of those", int(rows.sum()), rows_of(rows))
     if not shN.shape[1]:
@@ -112,7 +113,7 @@ def _colors(gaussians: Gaussians) -> Iterator[Finding]:
 
 def _outside(values: Tensor, most: float, code: str, what: str) -> Iterator[Finding]:
     rows = (values.abs() > most).flatten(1).any(dim=1)
-    if rows.any():
+    if _worth_a_word(rows):
         told = f"have {what}: up to {float(values.abs().max()):.3g}"
         yield Finding(code, "note", told, "nothing to do, unless you write that format", int(rows.sum()), rows_of(rows))
 
@@ -142,6 +143,10 @@ def _repeated(fields: list[Tensor]) -> Tensor:
     again = torch.zeros(count, dtype=torch.bool)
     again[order[1:]] = number[order[1:]] == number[order[:-1]]
     return again
+
+
+def _worth_a_word(rows: Tensor) -> bool:
+    return float(rows.double().mean()) > RARE
 
 
 def _percent(rows: Tensor) -> str:

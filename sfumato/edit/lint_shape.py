@@ -15,6 +15,7 @@ INNER = 0.95  # share of the centers that makes up the scene; the rest may be fa
 GIANT = 1.0  # of the scene's radius: larger standard deviations are veils over everything
 NEEDLE = 50.0  # times that the longest axis is longer than the next one ...
 LONG = 0.05  # ... and of the scene's radius: shorter ones nobody sees
+RARE = 1e-3  # share of a splat up to which needles are no habit
 FAR = 20.0  # scene's radii
 THIN = -19.0  # log scale: what writers put for a scale of 0 lies below
 STEP = 0.25  # of a typical Gaussian's smallest width: larger steps of positions show
@@ -58,7 +59,7 @@ def _sizes(gaussians: Gaussians, scales: Tensor, radius: float) -> Iterator[Find
             advice = "a sky, or veils over everything; `sfumato clean` removes veils"
             yield Finding("giants", "warning", told, advice, int(giant.sum()), rows_of(giant))
         needle = (scales[:, 2] > NEEDLE * scales[:, 1]) & (scales[:, 2] > LONG * radius)
-        if needle.any():
+        if float(needle.double().mean()) > RARE:
             told = f"have the shape of a needle, over {NEEDLE:.0f} times as long as wide: a spike from other sides"
             advice = "`sfumato clean` removes needles"
             yield Finding("needles", "note", told, advice, int(needle.sum()), rows_of(needle))

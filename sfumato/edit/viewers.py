@@ -3,8 +3,8 @@
 What stands here was read in their sources and documents, or tried, in November 2026; what is not known is left open.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Literal
 
 from sfumato.core.asset import Asset
@@ -27,7 +27,7 @@ class Viewer:
     reads: frozenset[str]
     refuses: frozenset[str] = frozenset()  # only formats that it surely does not read
     degree: int = 3  # highest that it shows
-    degrees: Mapping[str, int] = field(default_factory=dict)  # the same where a format differs
+    fourth: bool = True  # SPZ of degree 4: shows it as far as it can; else refuses it
     spz: tuple[int, ...] = ()  # versions that it reads ...
     unsure: tuple[int, ...] = ()  # ... and of which nothing is known
     strict: bool = True  # PLY: little-endian only, and nothing unusual in the header
@@ -62,7 +62,7 @@ VIEWERS: tuple[Viewer, ...] = (
             degree=4, spz=(1, 2, 3, 4), types=frozenset({"float"}), bare_spz=False),
     _viewer("Cesium", "glTF", "numpy, SOG, OpenUSD, PLY, compressed PLY, .splat, .ksplat"),
     _viewer("splat-transform 3.7", "PLY, compressed PLY, .splat, .ksplat, SPZ, SOG", "numpy, glTF, OpenUSD",
-            spz=(2, 3, 4), garbles=True, returns=False, raw_spz=True),
+            spz=(2, 3, 4), garbles=True, returns=False, raw_spz=True, fourth=False),
 )  # fmt: skip
 
 
@@ -87,7 +87,7 @@ def _verdict(viewer: Viewer, asset: Asset, facts: FileFacts) -> Verdict:
         return Verdict(viewer.name, "unknown", f"it is not known here whether it reads {facts.format}")
     if facts.format == "SPZ" and facts.version in viewer.unsure:
         return Verdict(viewer.name, "unknown", f"it is not known here whether it reads version {facts.version}")
-    for why in _refusals(viewer, facts):
+    for why in _refusals(viewer, asset, facts):
         return Verdict(viewer.name, "refuses", f"refuses it: {why}")
     if facts.format == "PLY" and viewer.garbles and facts.order != "binary_little_endian":
         return Verdict(viewer.name, "misreads", "reads garbage without a word: it takes every PLY for little-endian")
@@ -99,7 +99,7 @@ def _verdict(viewer: Viewer, asset: Asset, facts: FileFacts) -> Verdict:
     return Verdict(viewer.name, "reads", "reads it")
 
 
-def _refusals(viewer: Viewer, facts: FileFacts) -> Iterator[str]:
+def _refusals(viewer: Viewer, asset: Asset, facts: FileFacts) -> Iterator[str]:
     """Why a program refuses a file of a format that it reads."""
     if facts.format == "SPZ":
         if facts.version is not None and facts.version not in viewer.spz:
@@ -107,6 +107,8 @@ def _refusals(viewer: Viewer, facts: FileFacts) -> Iterator[str]:
             yield f"it is of version {facts.version}, and known are {known}"
         if not facts.gzipped and (facts.version or 4) < 4 and not viewer.bare_spz:
             yield "it is not gzipped"
+        if asset.gaussians.degree > 3 and not viewer.fourth:
+            yield "its harmonics are of degree 4, and known are 0 to 3"
     if facts.format != "PLY":
         return
     rest = sum(name.startswith("f_rest_") for name in facts.columns)
@@ -129,7 +131,7 @@ def _refusals(viewer: Viewer, facts: FileFacts) -> Iterator[str]:
 
 
 def _losses(viewer: Viewer, asset: Asset, facts: FileFacts) -> Iterator[str]:
-    degree, most = asset.gaussians.degree, viewer.degrees.get(facts.format, viewer.degree)
+    degree, most = asset.gaussians.degree, viewer.degree
     if degree > most:
         yield f"with harmonics of degree {most} instead of {degree}" if most else "without harmonics"
     if asset.color_space == "linear" and facts.format != "glTF":
