@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from sfumato import edit
+from sfumato.cli.console import patient
 from sfumato.core.asset import Asset
 from sfumato.core.camera import Camera
 from sfumato.core.errors import InputError
 from sfumato.core.gaussians import Gaussians
-from sfumato.core.progress import Progress, silent
 from sfumato.core.scene import Scene
 
 __all__ = ["Chain"]
@@ -20,15 +20,9 @@ __all__ = ["Chain"]
 class Chain:
     """What operations work on: one method for each, which returns what it did, in words."""
 
-    def __init__(
-        self,
-        asset: Asset,
-        scene: Callable[[], Scene] | None = None,
-        backend: str = "auto",
-        progress: Progress = silent,
-    ) -> None:
+    def __init__(self, asset: Asset, scene: Callable[[], Scene] | None = None, backend: str = "auto") -> None:
         self.asset = asset
-        self._read, self._backend, self._progress = scene, backend, progress
+        self._read, self._backend = scene, backend
         self._scene: Scene | None = None
         self._chosen: Tensor | None = None  # (N,) True for those that operations concern; None: all
         self._moved = (torch.eye(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64), 1.0)
@@ -156,7 +150,8 @@ class Chain:
         part = self._part()
         wanted = _count_of(count, len(part))
         before = self._psnr() if wanted < len(part) else None
-        self._changed(lambda asset: edit.decimate(asset, wanted, self._progress), "")
+        with patient() as progress:
+            self._changed(lambda asset: edit.decimate(asset, wanted, progress), "")
         done = f"merged {len(part):,} to {min(wanted, len(part)):,}"
         after = self._psnr() if before is not None else None
         if before is None or after is None:
@@ -257,6 +252,7 @@ class Chain:
         """Of the held-out photos, dB; None without any."""
         if self._read is None:
             return None
+        from sfumato.cli.run import prepare
         from sfumato.evaluate import evaluate
         from sfumato.kernels.backends import choose
         from sfumato.kernels.stages import RenderSettings
@@ -265,6 +261,7 @@ class Chain:
         views = [replace(view, camera=self._along(view.camera)) for view in scene.test]
         if not views:
             return None
+        prepare(self._backend)
         near = scene.near * self._moved[2]
         settings = RenderSettings(near=near, depth=False, antialiased=self.asset.antialiased is True)
         gaussians = self.asset.gaussians.to(choose(self._backend)[1])

@@ -68,27 +68,24 @@ def _edited(flags: Edit, operations: Sequence[Operation], asset: "Asset") -> "As
     """The splat after all operations, each of which says what it did."""
     from dataclasses import replace
 
+    import torch
+
     from sfumato.cli.chain import Chain
-    from sfumato.cli.console import patient
-    from sfumato.cli.run import Reading, load, prepare
+    from sfumato.cli.run import Reading, load
     from sfumato.edit import move_camera
 
     def scene() -> "Scene":
-        import torch
-
-        prepare(flags.backend)
         found = load(flags.scene or Path(), Reading(flags.downscale, flags.holdout))
         zero, origin = (torch.tensor(place, dtype=torch.float64) for place in (asset.origin, found.origin))
         views = [replace(v, camera=move_camera(v.camera, torch.eye(3), origin - zero)) for v in found.views]
         return replace(found, views=views)
 
-    with patient() as progress:
-        chain = Chain(asset, scene if flags.scene else None, flags.backend, progress)
-        for operation in operations:
-            done = operation.apply(chain)
-            if not len(chain):
-                raise InputError(f"{operation.said} leaves nothing of the splat; {flags.output} was not written")
-            print(f"{operation.said}: {done}; {len(chain):,} Gaussian{'s' if len(chain) != 1 else ''}", flush=True)
+    chain = Chain(asset, scene if flags.scene else None, flags.backend)
+    for operation in operations:
+        done = operation.apply(chain)
+        if not len(chain):
+            raise InputError(f"{operation.said} leaves nothing of the splat; {flags.output} was not written")
+        print(f"{operation.said}: {done}; {len(chain):,} Gaussian{'s' if len(chain) != 1 else ''}", flush=True)
     return chain.asset
 
 
