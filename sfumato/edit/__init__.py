@@ -13,7 +13,13 @@ from sfumato.edit.crop import (
     views_seeing,
 )
 from sfumato.edit.expression import Condition, matches, remove, select
+from sfumato.edit.icp import Alignment, AlignOptions, align
+from sfumato.edit.lint import lint
+from sfumato.edit.lint_finding import Finding
+from sfumato.edit.merge import Joined, MergeOptions, merge
 from sfumato.edit.reduce import decimate, in_morton_order, limit_degree
+from sfumato.edit.seam import Seam, seam
+from sfumato.edit.similarity import Similarity
 from sfumato.edit.transform import (
     middle,
     move,
@@ -30,7 +36,15 @@ from sfumato.edit.transform import (
 )
 
 __all__ = [
+    "AlignOptions",
+    "Alignment",
     "Condition",
+    "Finding",
+    "Joined",
+    "MergeOptions",
+    "Seam",
+    "Similarity",
+    "align",
     "contrast",
     "crop_box",
     "crop_camera_hull",
@@ -44,8 +58,10 @@ __all__ = [
     "inside_sphere",
     "keep",
     "limit_degree",
+    "lint",
     "matches",
     "mean_color",
+    "merge",
     "middle",
     "move",
     "move_camera",
@@ -57,6 +73,7 @@ __all__ = [
     "rotation_of",
     "saturation",
     "scale",
+    "seam",
     "select",
     "tint",
     "translate",

@@ -12,7 +12,7 @@ from sfumato.edit.lint_file import file_findings
 from sfumato.edit.lint_finding import Finding, rows_of
 from sfumato.edit.lint_shape import shape_findings
 
-__all__ = ["Finding", "lint"]
+__all__ = ["lint"]
 
 INVISIBLE = 1 / 255  # opacity: renderers leave out less
 OPAQUE = 0.99

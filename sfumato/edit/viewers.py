@@ -12,7 +12,7 @@ from sfumato.edit.file_facts import FileFacts
 
 __all__ = ["VIEWERS", "Verdict", "Viewer", "verdicts"]
 
-Outcome = Literal["reads", "loses", "misreads", "refuses", "unknown"]
+_Outcome = Literal["reads", "loses", "misreads", "refuses", "unknown"]
 _RESTS = (0, 9, 24, 45)  # columns f_rest of degrees 0 to 3
 _ALL = frozenset(
     {"PLY", "compressed PLY", ".splat", ".ksplat", "SPZ", "SOG", "glTF", "OpenUSD", "numpy", "point cloud"}
@@ -71,7 +71,7 @@ class Verdict:
     """What a program will do with a file."""
 
     viewer: str
-    outcome: Outcome  # loses: shows it without something; misreads: shows what is not in the file
+    outcome: _Outcome  # loses: shows it without something; misreads: shows what is not in the file
     told: str  # after the program's name
 
 
