@@ -3,17 +3,14 @@
 import math
 
 import torch
-from torch import Tensor
 
 from sfumato.core import sh as harmonics
 from sfumato.core.errors import InputError
 from sfumato.core.gaussians import Gaussians
+from sfumato.core.neighbors import neighbor_distances
 from sfumato.core.scene import Points
 
-__all__ = ["initialize", "neighbor_distances"]
-
-NEIGHBORS = 3  # code of Kerbl et al. 2023
-LEAF = 32  # points in a bucket of the search; 32 to 64 take about the same time, 16 twice as long
+__all__ = ["initialize"]
 
 
 def initialize(
@@ -49,43 +46,3 @@ def initialize(
         sh0=harmonics.sh0_from_rgb(rgb.float() / 255)[:, None],
         shN=torch.zeros(N, rest, 3),
     )
-
-
-def neighbor_distances(xyz: Tensor) -> Tensor:
-    """(M,) root mean square distance of each point (M, 3) to its three nearest others, in its unit; exact.
-
-    With fewer than four points it is over those there are, and 1 for a point alone. Buckets of a k-d tree
-    (Bentley 1975) are compared whole, and only with those near enough to hold a neighbour.
-    """
-    M = len(xyz)
-    if M == 1:
-        return torch.ones(1)
-    k = min(NEIGHBORS, M - 1)
-    leaves = _leaves(xyz, torch.arange(M))
-    members = [xyz[leaf] for leaf in leaves]
-    low = torch.stack([points.amin(dim=0) for points in members])
-    high = torch.stack([points.amax(dim=0) for points in members])
-    means = xyz.new_empty(M)
-    for number, (leaf, points) in enumerate(zip(leaves, members, strict=True)):
-        reach = _nearest(points, points, k)[:, -1].max() if len(leaf) > k else torch.inf
-        gaps = torch.maximum(low - high[number], low[number] - high).clamp(min=0).norm(dim=1)
-        near = torch.cat([members[other] for other in (gaps <= reach).nonzero()[:, 0].tolist()])
-        means[leaf] = _nearest(points, near, k).square().mean(dim=1).sqrt()
-    return means
-
-
-def _nearest(points: Tensor, others: Tensor, k: int) -> Tensor:
-    """(M, k) distances from each of the points to the nearest others, which hold the points themselves."""
-    distances = torch.cdist(points, others, compute_mode="donot_use_mm_for_euclid_dist")
-    return distances.topk(k + 1, largest=False).values[:, 1:]  # the first is the point itself
-
-
-def _leaves(xyz: Tensor, rows: Tensor) -> list[Tensor]:
-    """The rows in buckets of at most LEAF, halved again and again across their longer side."""
-    if len(rows) <= LEAF:
-        return [rows]
-    points = xyz[rows]
-    side = int((points.amax(dim=0) - points.amin(dim=0)).argmax())
-    order = points[:, side].argsort(stable=True)
-    half = len(rows) // 2
-    return _leaves(xyz, rows[order[:half]]) + _leaves(xyz, rows[order[half:]])

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sfumato.core.errors import InputError
 from sfumato.core.gaussians import Gaussians
-from sfumato.core.initialize import neighbor_distances
+from sfumato.core.neighbors import neighbor_distances
 from sfumato.edit.visibility import Visibility
 
 __all__ = ["REASONS", "Criteria", "Findings", "clean", "inspect"]

@@ -6,8 +6,10 @@ from time import perf_counter
 import pytest
 import torch
 
+from sfumato.core import neighbors
 from sfumato.core.errors import InputError
-from sfumato.core.initialize import initialize, neighbor_distances
+from sfumato.core.initialize import initialize
+from sfumato.core.neighbors import neighbor_distances
 from sfumato.core.scene import Points
 
 
@@ -15,13 +17,34 @@ def points(xyz: torch.Tensor) -> Points:
     return Points(xyz, torch.full((len(xyz), 3), 255, dtype=torch.uint8))
 
 
-def test_neighbor_distances_are_exact(seed: int) -> None:
-    xyz = torch.randn(700, 3)
+def clouds() -> dict[str, torch.Tensor]:
+    """What makes a search by boxes hard."""
+    xyz, shell = torch.randn(700, 3), torch.nn.functional.normalize(torch.randn(1500, 3), dim=1)
     xyz[:5] *= 100  # far from all others
     xyz[300:310] = xyz[310]  # eleven at one place
+    shell[0] = 0  # as far from each of the others
+    line = torch.rand(400, 3) * torch.tensor([1.0, 0, 0])
+    grid = torch.randint(0, 8, (900, 3)).float()
+    tails = torch.randn(2000, 3) * torch.rand(2000, 1) ** -2
+    return {"far": xyz, "shell": shell, "line": line, "grid": grid, "tails": tails, "few": xyz[:5], "leaf": xyz[:17]}
+
+
+@pytest.mark.parametrize("name", ["far", "shell", "line", "grid", "tails", "few", "leaf"])
+def test_neighbor_distances_are_exact(name: str, seed: int) -> None:
+    xyz = clouds()[name]
     distances = torch.cdist(xyz.double(), xyz.double(), compute_mode="donot_use_mm_for_euclid_dist")
     want = distances.topk(4, largest=False).values[:, 1:].square().mean(dim=1).sqrt()
     torch.testing.assert_close(neighbor_distances(xyz).double(), want, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("knob", ["TURNS", "BATCH", "ALONE"])
+def test_neighbors_do_not_depend_on_how_many_look_together(
+    knob: str, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    cloud = clouds()["tails"]
+    want = neighbor_distances(cloud)
+    monkeypatch.setattr(neighbors, knob, 3)
+    torch.testing.assert_close(neighbor_distances(cloud), want, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(("N", "want"), [(1, 1.0), (2, 2.0), (3, 2.0)])
