@@ -11,7 +11,7 @@ from sfumato.core.axes import matrix_between
 __all__ = ["KEY", "facts_of", "known_from", "turned"]
 
 KEY = "sfumato"  # under which the facts lie where a format lets programs keep their own
-Three = tuple[float, float, float]
+_Three = tuple[float, float, float]
 
 
 def facts_of(asset: Asset, axes: str) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def known_from(facts: object, source: str, target: str) -> dict[str, Any]:
     return known
 
 
-def turned(vector: Three, source: str, target: str) -> Three:
+def turned(vector: _Three, source: str, target: str) -> _Three:
     """A vector's numbers in another frame, exactly."""
     x, y, z = (matrix_between(source, target) @ torch.tensor(vector, dtype=torch.float64)).tolist()
     return (x + 0.0, y + 0.0, z + 0.0)  # no -0.0

@@ -16,7 +16,7 @@ from sfumato.core.errors import InputError
 from sfumato.core.units import say_bytes
 from sfumato.formats.limits import opened
 
-__all__ = ["MAGIC", "MOST_JSON", "MOST_TEXT", "Accessor", "GltfFile", "open_gltf"]
+__all__ = ["BINARY_CHUNK", "JSON_CHUNK", "MAGIC", "MOST_TEXT", "Accessor", "GltfFile", "open_gltf", "say"]
 
 MAGIC = b"glTF"  # of the binary container, glTF 2.0 section 4.4
 MOST_JSON = 1 << 26  # bytes of JSON in a .glb: as an object, text can take 20 times its own size
@@ -26,7 +26,7 @@ WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
 COMPONENTS = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}  # glTF 2.0, table 3.6.2.2
 AGAIN = "export or download it again"
 
-Buffer = bytes | NDArray[np.uint8]
+_Buffer = bytes | NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ class GltfFile:
 
     path: Path
     json: dict[str, Any]
-    binary: Buffer | None = None  # the second chunk of a .glb
-    buffers: dict[int, Buffer] = field(default_factory=dict)  # those asked for so far
+    binary: _Buffer | None = None  # the second chunk of a .glb
+    buffers: dict[int, _Buffer] = field(default_factory=dict)  # those asked for so far
 
     def damaged(self, what: str) -> InputError:
         """The error of a file that contradicts itself or glTF."""
@@ -68,7 +68,7 @@ class GltfFile:
     def item(self, kind: str, index: object) -> dict[str, Any]:
         """The object that an index of the JSON means."""
         found = self.items(kind)
-        place = as_whole(index)
+        place = _as_whole(index)
         if place is None or place >= len(found) or not isinstance(found[place], dict):
             raise self.damaged(f"it speaks of {kind}[{say(index)}], which it does not have")
         entry: dict[str, Any] = found[place]
@@ -76,7 +76,7 @@ class GltfFile:
 
     def whole(self, owner: dict[str, Any], key: str, default: int | None = None) -> int:
         """A whole number >= 0 of an object of the JSON."""
-        value = as_whole(owner.get(key, default))
+        value = _as_whole(owner.get(key, default))
         if value is None:
             raise self.damaged(f"a {key} must be a whole number of at least 0; got {say(owner.get(key))}")
         return value
@@ -84,7 +84,7 @@ class GltfFile:
     def numbers(self, owner: dict[str, Any], key: str, default: list[float]) -> list[float]:
         """As many finite numbers as the default has."""
         found = owner.get(key, default)
-        if isinstance(found, list) and len(found) == len(default) and all(is_finite(value) for value in found):
+        if isinstance(found, list) and len(found) == len(default) and all(_is_finite(value) for value in found):
             return [float(value) for value in found]
         raise self.damaged(f"a {key} must be {len(default)} finite numbers; got {say(found)}")
 
@@ -120,7 +120,7 @@ class GltfFile:
         stored: NDArray[Any] = np.ndarray((count, wide), dtype, data, offset if count else 0, strides)
         return Accessor(stored, entry.get("normalized") is True)
 
-    def view(self, index: object) -> tuple[Buffer, int]:
+    def view(self, index: object) -> tuple[_Buffer, int]:
         """The bytes of a buffer view, not copied, and its stride, 0 without one."""
         entry = self.item("bufferViews", index)
         for name in self.table(entry, "extensions"):
@@ -133,7 +133,7 @@ class GltfFile:
             raise self.damaged(f"{where} of a buffer of {len(buffer)}")
         return buffer[offset : offset + length], self.whole(entry, "byteStride", 0)
 
-    def buffer(self, index: object) -> Buffer:
+    def buffer(self, index: object) -> _Buffer:
         """The bytes of a buffer: of the file itself, of its JSON, or of a file beside it."""
         entry = self.item("buffers", index)
         place = self.whole({"buffer": index}, "buffer")
@@ -146,7 +146,7 @@ class GltfFile:
             self.buffers[place] = data[:promised]
         return self.buffers[place]
 
-    def _opened(self, uri: object, index: int) -> Buffer:
+    def _opened(self, uri: object, index: int) -> _Buffer:
         if uri is None:
             if index or self.binary is None:
                 raise self.damaged(f"its buffer {index} says not where its bytes are")
@@ -163,7 +163,7 @@ class GltfFile:
         if not beside.is_file():
             raise InputError(f"{self.path} keeps its numbers in {beside}, which is not there; copy both files")
         with opened(beside):
-            return mapped(beside)
+            return _mapped(beside)
 
     def _embedded(self, uri: str, index: int) -> bytes:
         head, comma, text = uri.partition(",")
@@ -195,7 +195,7 @@ def open_gltf(path: Path) -> GltfFile:
             file.seek(20 + length)
             chunk = file.read(8)
         json_part = _parsed(path, text, MOST_JSON)
-        binary: Buffer | None = None
+        binary: _Buffer | None = None
         start = 20 + length + 8
         if len(chunk) == 8 and start <= total:
             length, kind = struct.unpack("<II", chunk)
@@ -203,23 +203,23 @@ def open_gltf(path: Path) -> GltfFile:
                 if start + length > total:
                     told = f"it promises {start + length} bytes and has {total}"
                     raise InputError(f"{path} is truncated: {told}; copy or download it again")
-                binary = mapped(path)[start : start + length]
+                binary = _mapped(path)[start : start + length]
     return _checked(GltfFile(path, json_part, binary))
 
 
-def mapped(path: Path) -> Buffer:
+def _mapped(path: Path) -> _Buffer:
     """The bytes of a file, read when they are looked at."""
     return np.memmap(path, dtype=np.uint8, mode="r") if path.stat().st_size else b""
 
 
-def as_whole(value: object) -> int | None:
+def _as_whole(value: object) -> int | None:
     """The whole number >= 0 that a value of JSON is, or None; 3.0 is one as well."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 53 else None
 
 
-def is_finite(value: object) -> bool:
+def _is_finite(value: object) -> bool:
     """True for a number of JSON that float64 holds."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False

@@ -10,10 +10,10 @@ from sfumato.formats.gltf_file import GltfFile
 __all__ = ["meshes_in_scene"]
 
 MOST = 1e30  # of a matrix: its squares must fit, and float32 ends at 3e38
-Matrix = NDArray[np.float64]
+_Matrix = NDArray[np.float64]
 
 
-def meshes_in_scene(file: GltfFile) -> list[tuple[dict[str, Any], Matrix]]:
+def meshes_in_scene(file: GltfFile) -> list[tuple[dict[str, Any], _Matrix]]:
     """The meshes of the default scene in the order of its nodes, with (4, 4) world <- mesh.
 
     Without a scene, those of all nodes that are nobody's children; without nodes, all meshes as they are. Raises
@@ -22,7 +22,7 @@ def meshes_in_scene(file: GltfFile) -> list[tuple[dict[str, Any], Matrix]]:
     if not file.items("nodes"):
         return [(file.item("meshes", index), np.eye(4)) for index in range(len(file.items("meshes")))]
     found = []
-    waiting: list[tuple[object, Matrix]] = [(index, np.eye(4)) for index in reversed(_roots(file))]
+    waiting: list[tuple[object, _Matrix]] = [(index, np.eye(4)) for index in reversed(_roots(file))]
     seen: set[int] = set()
     while waiting:
         index, parent = waiting.pop()
@@ -49,7 +49,7 @@ def _roots(file: GltfFile) -> list[Any]:
     return [index for index in range(len(nodes)) if index not in children]
 
 
-def _local(file: GltfFile, node: dict[str, Any]) -> Matrix:
+def _local(file: GltfFile, node: dict[str, Any]) -> _Matrix:
     """(4, 4) parent <- node: its matrix, which is stored column by column, or translation, rotation and scale."""
     if "matrix" in node:
         return np.array(file.numbers(node, "matrix", np.eye(4).ravel().tolist())).reshape(4, 4).T

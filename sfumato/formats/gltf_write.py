@@ -129,9 +129,9 @@ def _document(
     views: list[tuple[int, int]],  # (buffer, offset) of each column
     buffers: list[dict[str, Any]],
 ) -> dict[str, Any]:
-    from sfumato import __version__
+    import sfumato
 
-    about: dict[str, Any] = {"version": "2.0", "generator": f"sfumato {__version__}"}
+    about: dict[str, Any] = {"version": "2.0", "generator": f"sfumato {sfumato.__version__}"}
     facts = facts_of(asset, axes)
     about |= {"extras": {KEY: facts}} if facts else {}
     document: dict[str, Any] = {"asset": about, "extensionsUsed": [EXTENSION], "scene": 0}

@@ -44,7 +44,7 @@ def write(path: Path, asset: Asset, axes: str) -> None:
 def _layer(asset: Asset, axes: str) -> Any:
     from pxr import Gf, Sdf, Usd, UsdGeom, UsdVol, Vt
 
-    from sfumato import __version__
+    import sfumato
 
     layer = Sdf.Layer.CreateAnonymous(".usdc")
     stage = Usd.Stage.Open(layer)
@@ -52,7 +52,7 @@ def _layer(asset: Asset, axes: str) -> Any:
     facts.pop("metersPerUnit", None)
     facts |= {} if asset.meters_per_unit is not None else {"unitIsKnown": False}
     told = {name: Gf.Vec3d(*value) if isinstance(value, list) else value for name, value in facts.items()}
-    layer.customLayerData = {"creator": f"sfumato {__version__}"} | ({KEY: told} if told else {})
+    layer.customLayerData = {"creator": f"sfumato {sfumato.__version__}"} | ({KEY: told} if told else {})
     UsdGeom.SetStageUpAxis(stage, "Y")
     UsdGeom.SetStageMetersPerUnit(stage, asset.meters_per_unit or 1.0)
     prim = UsdVol.ParticleField3DGaussianSplat.Define(stage, PLACE).GetPrim()
