@@ -17,6 +17,7 @@ from sfumato.formats.limits import opened
 
 __all__ = ["check_installed", "looked_into"]
 
+SUFFIXES = (".usdc", ".usda", ".usd", ".usdz")  # that pxr goes by
 START = "import runpy, sys; runpy.run_path(sys.argv.pop(1), run_name='__main__')"
 LEAST_TIME = 30.0  # seconds: pxr alone takes several to be imported from a slow disk
 SPEED = 2e6  # bytes a second, a tenth of what text is read with
@@ -38,6 +39,8 @@ def looked_into(path: Path, counting: bool = False) -> Iterator[tuple[dict[str, 
     Raises InputError when it is missing or damaged, or usd-core is not installed.
     """
     check_installed(path)
+    if path.suffix.lower() not in SUFFIXES:
+        raise InputError(f"{path} is OpenUSD, which is known by its name; rename it to end in {' or '.join(SUFFIXES)}")
     with opened(path), path.open("rb") as file:
         _check_end(path, file)
         size = path.stat().st_size

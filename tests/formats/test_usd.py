@@ -289,6 +289,11 @@ def test_cut_text(tmp_path: Path) -> None:
         usd.count(path)
 
 
+def test_another_name(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"rename it to end in \.usdc or"):
+        formats.read(text(tmp_path / "a.txt", prim()))
+
+
 def test_without_usd_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = text(tmp_path / "a.usda", prim())
     monkeypatch.setattr(usd_process, "find_spec", lambda name: None)
