@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sfumato.edit.visibility import Visibility
     from sfumato.evaluate import Evaluation
 
-__all__ = ["Clean", "Limits", "main"]
+__all__ = ["Clean", "Limits", "canonical", "main"]
 
 Number = Annotated[float, arg(metavar="X")]
 
@@ -111,7 +111,7 @@ def main(words: Sequence[str]) -> int:
     if flags.scene is not None:
         scene = load(flags.scene, Reading(flags.downscale, flags.holdout))
         prepare(flags.backend)
-        seen = _look(scene, in_frame_of(scene, _canonical(asset)), flags.backend, asset.antialiased is True)
+        seen = _look(scene, in_frame_of(scene, canonical(asset)), flags.backend, asset.antialiased is True)
     with patient() as progress:
         progress("looking for floaters", 0, 0)
         findings = inspect(asset.gaussians, criteria, seen)
@@ -120,7 +120,7 @@ def main(words: Sequence[str]) -> int:
     _show(asset.gaussians, findings, seen)
     kept = replace(asset, gaussians=asset.gaussians[findings.kept.nonzero()[:, 0]])
     if scene is not None and scene.test:
-        _compare(scene, _canonical(asset), _canonical(kept), flags.backend)
+        _compare(scene, canonical(asset), canonical(kept), flags.backend)
     if flags.output is not None and not flags.dry_run:
         print(f"{flags.output}: {len(kept):,} Gaussians stay ({write_splat(flags.output, kept, flags.writing)})")
     if flags.preview is not None:
@@ -128,7 +128,7 @@ def main(words: Sequence[str]) -> int:
     return 0
 
 
-def _canonical(asset: "Asset") -> "Asset":
+def canonical(asset: "Asset") -> "Asset":
     """The Gaussians in the frame of datasets, also where --raw keeps the file's for writing."""
     from sfumato.core.axes import CANONICAL, reframe
 

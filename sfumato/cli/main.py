@@ -24,6 +24,7 @@ VERBS = {
     "edit": "move, cut, recolor and reduce a splat",
     "clean": "a splat without floaters, and what goes and why",
     "merge": "several splats to one, laid upon each other by what both show",
+    "segment": "a splat into the things that masks of its photos show",
     "lint": "what is wrong or odd with a splat file, and what viewers do with it",
     "info": "what is in a splat file",
     "demo": "the whole way, on photographs of a scene that sfumato invents",
