@@ -8,7 +8,7 @@ from sfumato.core.axes import CANONICAL, matrix_between, reframe
 from sfumato.core.errors import InputError
 from sfumato.core.gaussians import Gaussians
 
-__all__ = ["Asset"]
+__all__ = ["CHUNK", "Asset"]
 
 CHUNK = 1 << 18  # rows handled at a time: some 60 MB of degree 3
 
