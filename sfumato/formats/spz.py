@@ -21,6 +21,7 @@ from sfumato.core.axes import CANONICAL, reframe
 from sfumato.core.errors import InputError, SfumatoWarning
 from sfumato.core.files import replacing
 from sfumato.core.gaussians import Gaussians
+from sfumato.core.threads import one_torch_thread
 from sfumato.formats import spz_numbers as numbers
 from sfumato.formats.facts import facts_of, known_from
 from sfumato.formats.losses import warn_clamped, warn_lost
@@ -70,7 +71,7 @@ def read(path: Path, raw: bool = False) -> Asset:
     A record of another frame is followed, other programs' records are passed over; of Spark's levels of detail the
     finest is kept. Raises InputError when the file is missing or damaged.
     """
-    with opened_blocks(path) as blocks:
+    with one_torch_thread(), opened_blocks(path) as blocks:
         header = blocks.header
         gaussians, notes = _decoded(blocks), []
         if header.tree:
@@ -79,9 +80,9 @@ def read(path: Path, raw: bool = False) -> Asset:
                 f"of its {header.count:,} Gaussians at levels of detail the finest, {len(gaussians):,}, are read"
             )
         records = blocks.finish()
-    source = _frame(path, records)
-    target = source if raw else CANONICAL
-    _turn(gaussians, source, target)
+        source = _frame(path, records)
+        target = source if raw else CANONICAL
+        _turn(gaussians, source, target)
     known = known_from(_facts(records), source, target)
     return Asset(gaussians, target, antialiased=header.antialiased, notes=tuple(notes), **known)
 
@@ -98,7 +99,8 @@ def write(path: Path, asset: Asset, options: WriteOptions) -> None:
     degree = min(asset.gaussians.degree, _MOST_DEGREE)
     fraction = _fractional_bits(path, asset.gaussians.means)
     header = Header(options.spz_version, len(asset), degree, fraction, antialiased=bool(asset.antialiased))
-    blocks, clamped = _encoded(asset, axes, header, options.spz_sh_bits)
+    with one_torch_thread():  # its threads would wait for each other after every small step
+        blocks, clamped = _encoded(asset, axes, header, options.spz_sh_bits)
     with replacing(path) as file:
         write_blocks(file, header, blocks, _records(path, asset, axes))
     for what, rows in clamped.items():
