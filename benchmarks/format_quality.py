@@ -13,7 +13,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from format_plot import plot
@@ -32,7 +32,7 @@ class Variant:
 
     name: str
     suffix: str
-    options: WriteOptions = WriteOptions()
+    options: WriteOptions = field(default_factory=WriteOptions)
 
 
 VARIANTS = (
