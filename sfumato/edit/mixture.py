@@ -55,7 +55,8 @@ class Shapes:
         """(N,) what the picture loses when number i of this and number i of the other become one.
 
         The integral of the squared difference of the densities before and after, as a share of that of the densities,
-        plus the variance of the colors, times the mass.
+        plus the variance of the colors, times the root of the mass: with the mass itself, what is small goes first, and
+        with it up to 0.5 dB of fox and fern.
         """
         mass = self.masses + other.masses
         f = self.masses / mass.clamp(min=TINY)
@@ -66,7 +67,7 @@ class Shapes:
         own += 2 * f * g * _overlap(self.covariances + other.covariances, apart)
         shared = f * _overlap(self.covariances + joint, g * apart) + g * _overlap(other.covariances + joint, f * apart)
         lost = (own + _overlap(2 * joint) - 2 * shared).clamp(min=0) / own.clamp(min=TINY)
-        return mass * (lost + COLOR * f * g * (self.colors - other.colors).square().sum(dim=0))
+        return mass.sqrt() * (lost + COLOR * f * g * (self.colors - other.colors).square().sum(dim=0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,8 +100,8 @@ class Mixture:
     def merged(self, first: Tensor, second: Tensor) -> "Mixture":
         """What remains when rows `first` and `second`, (M,) each and all different, become one each, in place of first.
 
-        The mass, opacity times area, stays; no opacity exceeds what both have one before the other, and what is too
-        much for one that is opaque makes it larger.
+        The mass, opacity times area, stays as far as it can: no opacity exceeds what both have one before the other,
+        and what is too much for one that is opaque makes it larger.
         """
         one, two = self[first], self[second]
         masses = [part.opacities * area(part.covariances.T) for part in (one, two)]
@@ -108,11 +109,12 @@ class Mixture:
         apart = two.means - one.means
         covariances = _joint(f, apart.T, one.covariances.T, two.covariances.T)
         opacities = (masses[0] + masses[1]) / area(covariances).clamp(min=TINY)
+        behind = 1 - (1 - one.opacities) * (1 - two.opacities)
         beyond = (opacities / SOLID).clamp(1, 2)  # areas are of the unit of covariances
         new = Mixture(
             one.means + (1 - f)[:, None] * apart,
             (covariances * beyond).T,
-            opacities.clamp(max=SOLID),
+            torch.minimum(opacities.clamp(max=SOLID), behind),
             one.sh + ((1 - f)[:, None, None] * (two.sh - one.sh)).to(self.sh),
             torch.full_like(one.rows, -1),
         )
