@@ -142,8 +142,10 @@ def _run(flags: Train, onlooker: "Onlooker") -> int:
         config, start = earlier.continued(scene, flags.extend)
         seconds = None
     if flags.init and refined is not None and start is None:
+        from sfumato.formats.points import NAME as CLOUD
+
         start = in_frame_of(scene, refined)
-        config = config if earlier else _refining(config, scene, start)
+        config = config if earlier else _going_on(config, scene, start, refined.format == CLOUD)
     asked = {key: value for key, value in asdict(flags).items() if key not in _OF_NOW}
     asked["downscale"] = earlier.command.get("downscale", 1.0) if earlier else flags.downscale
     asked[LINE] = command_line(replace(flags, downscale=asked["downscale"]), without=_OF_NOW)
@@ -212,9 +214,9 @@ def _as_before(flags: Train, earlier: "Earlier") -> Train:
     return replace(flags, **changed)
 
 
-def _refining(config: Any, scene: "Scene", gaussians: "Gaussians") -> Any:
-    """The config for a splat that is good already, with room for all of it unless somebody said how many."""
-    refining = config.refining()
+def _going_on(config: Any, scene: "Scene", gaussians: "Gaussians", is_cloud: bool) -> Any:
+    """The config for a splat that is good already, or for points, with room for all unless somebody said how many."""
+    refining = config if is_cloud else config.refining()
     if config.max_gaussians is not None:
         return refining
     return replace(refining, max_gaussians=max(len(gaussians), refining.gaussians_for(scene)))

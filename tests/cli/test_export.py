@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from offerings import mesh
 
 from sfumato.cli.main import main
 from sfumato.formats import ply
@@ -127,7 +126,6 @@ def test_one_sentence(capsys: Tell, line: str, told: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     ("prepare", "told"),
     [
-        (lambda: mesh(Path("b.ply")), "not a splat"),
         (lambda: Path("b.ply").write_bytes(b"hello"), "is no PLY file"),
         (lambda: ply.write(Path("b.ply"), crowd(10).map(lambda t: t * torch.nan)), "shows nothing"),
         (lambda: Path("b.ply").write_bytes(Path("a.ply").read_bytes()[:-100]), "truncated"),

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from offerings import mesh, splat
+from offerings import splat
 
 from sfumato import formats
 from sfumato.cli import browse
@@ -153,8 +153,11 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str, str]] = {
     ),
     "text": (lambda p: (p / "a.ply").write_text("hello"), "a.ply", "a.ply is no PLY file"),
     "an empty file": (lambda p: (p / "a.ply").touch(), "a.ply", "a.ply is empty"),
-    "another format": (lambda p: (p / "a.obj").write_text("v 0 0 0"), "a.obj", "a.obj is no splat, by what it begins with"),
-    "a mesh": (lambda p: mesh(p / "a.ply"), "a.ply", "a.ply is a mesh, not a splat"),
+    "another format": (
+        lambda p: (p / "a.obj").write_text("v 0 0 0"),
+        "a.obj",
+        "a.obj is no splat, by what it begins with",
+    ),
     "a truncated splat": (lambda p: truncated(p / "a.ply"), "a.ply", "a.ply is truncated: its header promises"),
     "no Gaussians": (lambda p: empty(p / "a.ply"), "a.ply", "a.ply shows nothing: it holds no Gaussians"),
     "a damaged splat of a run": (
