@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Clean", "Limits", "canonical", "main"]
 
-Number = Annotated[float, arg(metavar="X")]
+_Number = Annotated[float, arg(metavar="X")]
 
 
 @dataclass(frozen=True)
@@ -32,25 +32,25 @@ class Limits:
 
     # the fields of edit.clean.Criteria once more, since importing that takes torch, and a second
 
-    faint: Number = 0.008
+    faint: _Number = 0.008
     """Opacity below X."""
-    giant: Number = 1.0
+    giant: _Number = 1.0
     """Standard deviation above X radii of the scene, which hold 90 % of the opacity."""
-    needle: Number = 30.0
+    needle: _Number = 30.0
     """Longer than X times its width, where it is as long as --length says."""
-    length: Number = 0.5
+    length: _Number = 0.5
     """Of a needle: standard deviation above X radii of the scene; shorter ones draw edges."""
-    isolated: Number = 10.0
+    isolated: _Number = 10.0
     """Neighbours farther away than X times its own standard deviation."""
-    unseen: Number = 5e-4
+    unseen: _Number = 5e-4
     """With --scene: those seen least, which together make no more than this share of the pictures."""
-    few: Number = 0.1
+    few: _Number = 0.1
     """With --scene: share of the cameras that are few; two always are."""
-    near: Number = 0.5
+    near: _Number = 0.5
     """Seen by few cameras, and nearer than X times the median depth that they look at."""
-    lonely: Number = 3.0
+    lonely: _Number = 3.0
     """Seen by few cameras, and isolated by X."""
-    spike: Number = 30.0
+    spike: _Number = 30.0
     """Seen by few cameras, and longer than X times its width."""
 
     def criteria(self) -> "Criteria":
