@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from sfumato import formats
 from sfumato.cli.main import main
-from sfumato.formats import ply
 from sfumato.view.squeeze import expand
 
 from scenes import crowd
@@ -22,9 +22,9 @@ Tell = pytest.CaptureFixture[str]
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> Path:
     """A folder with a splat, a run, and what is neither."""
     monkeypatch.chdir(tmp_path)
-    ply.write(Path("a.ply"), crowd(200, 2))
+    formats.write(Path("a.ply"), crowd(200, 2))
     Path("run").mkdir()
-    ply.write(Path("run/splat.ply"), crowd(300, 3))
+    formats.write(Path("run/splat.ply"), crowd(300, 3))
     Path("run/cameras.json").write_text(json.dumps([camera(0, "x/a.jpg", "train"), camera(1, "b.jpg", "test")]))
     Path("empty").mkdir()
     return tmp_path
@@ -99,7 +99,7 @@ def test_a_run_with_everything(capsys: Tell) -> None:
 def test_what_cannot_be_drawn_is_told(capsys: Tell) -> None:
     gaussians = crowd(20, 1)
     gaussians.means[2] = torch.inf
-    ply.write(Path("b.ply"), gaussians)
+    formats.write(Path("b.ply"), gaussians)
     assert main(["export", "b.ply", "b.HTM"]) == 0
     assert "1 of 20 Gaussians of b.ply have numbers that are not finite, and are left out" in capsys.readouterr().err
     assert count_in("b.HTM") == (19, 1)
@@ -127,7 +127,7 @@ def test_one_sentence(capsys: Tell, line: str, told: tuple[str, ...]) -> None:
     ("prepare", "told"),
     [
         (lambda: Path("b.ply").write_bytes(b"hello"), "is no PLY file"),
-        (lambda: ply.write(Path("b.ply"), crowd(10).map(lambda t: t * torch.nan)), "shows nothing"),
+        (lambda: formats.write(Path("b.ply"), crowd(10).map(lambda t: t * torch.nan)), "shows nothing"),
         (lambda: Path("b.ply").write_bytes(Path("a.ply").read_bytes()[:-100]), "truncated"),
     ],
 )
