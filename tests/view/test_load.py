@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sfumato.formats import ply
+from sfumato import formats
 from sfumato.view.packed import pack, to_bytes
 
 from browser import Watched
@@ -47,7 +47,7 @@ window.loaded = true;
 
 @pytest.fixture
 def bytes_of_ply(tmp_path: Path, seed: int) -> bytes:
-    ply.write(tmp_path / "a.ply", crowd(5000, 1))
+    formats.write(tmp_path / "a.ply", crowd(5000, 1))
     return (tmp_path / "a.ply").read_bytes()
 
 

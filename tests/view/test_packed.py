@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from sfumato import formats
 from sfumato.core.gaussians import Gaussians
-from sfumato.formats import ply
 from sfumato.view.packed import ROW, Packed, importance, most_important, pack, to_bytes, unpack
 
 from agreeing import browser_reads
@@ -114,7 +114,7 @@ def test_browser_packs_the_same(repository: Path, tmp_path: Path, degree: int) -
     """A PLY, read and packed by the viewer's own code, and by ours: one level of difference at most."""
     given = some(2500, degree, seed=10 + degree)
     given.means[17, 0] = torch.nan
-    ply.write(tmp_path / "a.ply", given)
+    formats.write(tmp_path / "a.ply", given)
     told, arrays = browser_reads((tmp_path / "a.ply").read_bytes(), repository, tmp_path)
     ours = pack(given)
     assert told["rows"] == [[2499, degree]]

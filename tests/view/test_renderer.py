@@ -11,10 +11,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from sfumato import formats
 from sfumato.core.camera import Camera
 from sfumato.core.gaussians import Gaussians
 from sfumato.core.sh import sh0_from_rgb
-from sfumato.formats import ply
 from sfumato.kernels.stages import RenderSettings
 from sfumato.render.render import render
 from sfumato.view import packed
@@ -185,7 +185,7 @@ def test_finished_pixels_are_left_alone(open_screen: Callable[..., Screen], mark
 
 
 def test_trained_splat(open_screen: Callable[..., Screen], shared_data: Path) -> None:
-    gaussians = ply.read(shared_data / "splats" / "inria_9080.ply")
+    gaussians = formats.read(shared_data / "splats" / "inria_9080.ply")
     middle = gaussians.means.median(dim=0).values
     distance = 2.5 * float((gaussians.means - middle).norm(dim=1).median())
     position = middle + torch.tensor([0.3, -0.3, -1.0]) * distance

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from sfumato import formats
 from sfumato.core.errors import InputError
 from sfumato.core.gaussians import Gaussians
 from sfumato.evaluate.metrics import psnr
-from sfumato.formats import ply
 from sfumato.render.path import orbit_around
 from sfumato.render.render import render
 from sfumato.view.packed import ROW
@@ -114,7 +114,7 @@ def test_pictures_stay(seed: int) -> None:
 
 
 def test_real_scene(shared_data: Path) -> None:
-    given = ply.read(shared_data / "splats" / "inria_9080.ply")
+    given = formats.read(shared_data / "splats" / "inria_9080.ply")
     data = squeeze(given)
     assert len(data) <= budget_of(len(given), given.degree)
     cameras = orbit_around(given.means[given.opacities > 0.3], 2, torch.tensor([0.0, -1, 0]), 160, 120)
