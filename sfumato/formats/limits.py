@@ -13,6 +13,7 @@ __all__ = ["MOST_EXPANSION", "check_promise", "gunzip", "opened", "read_member"]
 
 MOST_EXPANSION = 1032  # times that deflate can make bytes more (RFC 1951: 258 for a code of 2 bits)
 _STEP = 1 << 20  # bytes
+_BRIEF = 60  # letters of what a library says
 
 
 @contextmanager
@@ -60,12 +61,15 @@ def read_member(path: Path, archive: zipfile.ZipFile, name: str, most: int) -> b
     Raises InputError when it is not there, damaged, encrypted, or larger than `most` bytes, whatever its entry says.
     """
     try:
+        if archive.getinfo(name).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ValueError("it is packed neither as it is nor by deflate")
         with archive.open(name) as file:
             data = file.read(most + 1)
     except KeyError:
         raise InputError(f"{path} has no member {name!r}; copy or download it again") from None
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-        raise InputError(f"{path} is damaged: its member {name!r} cannot be unpacked ({error})") from None
+        why = str(error)[:_BRIEF]  # it may quote bytes of the archive
+        raise InputError(f"{path} is damaged: its member {name!r} cannot be unpacked ({why})") from None
     if len(data) > most:
         raise InputError(f"{path} holds a member {name!r} of more than {say_bytes(most)}; it is damaged")
     return data

@@ -26,7 +26,7 @@ PROBES = 2  # nearest cells whose entries a row meets in a round
 LAST_PROBES = 6  # and when its entry is chosen for good
 AT_ONCE = 1 << 19  # distances held at a time by a thread, as its cache does
 
-Work = Callable[[Callable[[int], None], Iterable[int]], None]  # a function and its arguments, on all cores
+_Work = Callable[[Callable[[int], None], Iterable[int]], None]  # a function and its arguments, on all cores
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +56,7 @@ def palette(rows: Tensor, size: int, seed: int = 0, weights: Tensor | None = Non
 
 
 @contextmanager
-def _all_cores() -> Iterator[Work]:
+def _all_cores() -> Iterator[_Work]:
     """Work that is split the same way on any number of cores, each part by one thread: so its bits are the same."""
     with one_torch_thread(), ThreadPoolExecutor(usable_cores(), thread_name_prefix="palette") as pool:
 
@@ -67,7 +67,7 @@ def _all_cores() -> Iterator[Work]:
         yield work
 
 
-def _coarse(rows: Tensor, size: int, generator: torch.Generator, work: Work) -> Tensor:
+def _coarse(rows: Tensor, size: int, generator: torch.Generator, work: _Work) -> Tensor:
     """(C, D) the centers of cells, by flat k-means of a sample."""
     count = max(1, min(MOST_CELLS, math.isqrt(min(size, len(rows)))))
     sample = rows[torch.randperm(len(rows), generator=generator)[:COARSE_SAMPLE]]
@@ -77,7 +77,7 @@ def _coarse(rows: Tensor, size: int, generator: torch.Generator, work: Work) -> 
     return centers
 
 
-def _filled(rows: Tensor, centers: Tensor, work: Work) -> _Cells:
+def _filled(rows: Tensor, centers: Tensor, work: _Work) -> _Cells:
     """The cells with every row in the nearest."""
     labels, costs = _nearest(rows, centers, work)
     order = torch.argsort(labels, stable=True)
@@ -102,7 +102,7 @@ def _first_entries(
     return rows[torch.argsort(keys)[:size]]
 
 
-def _nearest(rows: Tensor, entries: Tensor, work: Work) -> tuple[Tensor, Tensor]:
+def _nearest(rows: Tensor, entries: Tensor, work: _Work) -> tuple[Tensor, Tensor]:
     """(N,) the nearest of all the entries, and its squared distance."""
     labels, costs = torch.empty(len(rows), dtype=torch.int64), torch.empty(len(rows))
     step = max(1, AT_ONCE // len(entries))
@@ -115,7 +115,7 @@ def _nearest(rows: Tensor, entries: Tensor, work: Work) -> tuple[Tensor, Tensor]
     return labels, costs
 
 
-def _assign(rows: Tensor, entries: Tensor, cells: _Cells, probes: int, work: Work) -> tuple[Tensor, Tensor]:
+def _assign(rows: Tensor, entries: Tensor, cells: _Cells, probes: int, work: _Work) -> tuple[Tensor, Tensor]:
     """(N,) the nearest of the entries in the `probes` cells nearest to the row's, and its squared distance."""
     homes, _ = _nearest(entries, cells.centers, work)
     order = torch.argsort(homes, stable=True)

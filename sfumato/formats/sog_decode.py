@@ -26,7 +26,7 @@ FIRST_TAG = 252  # of a quaternion, in alpha: 252 + which of wxyz is left out
 MOST_BASES = bases_of_degree(3) - 1
 FREE = 1 << 26  # bytes of Gaussians that any file may unpack to: 280,000 with all harmonics
 PADDING = 1 << 16  # pixels that images may have beyond four for each Gaussian
-Bytes = NDArray[np.uint8]
+_Bytes = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,12 +37,12 @@ class _Images:
     data: dict[str, bytes]
     count: int
 
-    def rows(self, name: str) -> Bytes:
+    def rows(self, name: str) -> _Bytes:
         """(count, 4): the pixel of each Gaussian."""
         image = sog_images.decode(self.files.path, name, self.data[name], 4 * self.count + PADDING)
         return sog_images.pixel_rows(self.files.path, name, image, self.count)
 
-    def entries(self, name: str) -> Bytes:
+    def entries(self, name: str) -> _Bytes:
         """(H, W, 4): the image of a palette's entries."""
         most = MOST_ENTRIES * MOST_BASES
         return sog_images.decode(self.files.path, name, self.data[name], most)
@@ -51,7 +51,7 @@ class _Images:
 def decode_files(files: Files, meta: Meta) -> Gaussians:
     """The Gaussians, float32, in the order of the pixels. Raises InputError when files are missing or damaged."""
     names = [*meta.means, *meta.scale_files, *meta.quat_files, *meta.sh0_files, *(meta.shN.files if meta.shN else ())]
-    images = _Images(files, {name: files.read(name) for name in dict.fromkeys(names)}, meta.count)
+    images = _Images(files, {name: files.image(name) for name in dict.fromkeys(names)}, meta.count)
     _check_size(images, meta)
     colors = images.rows(meta.sh0_files[0])
     return Gaussians(
@@ -86,7 +86,7 @@ def _means(meta: Meta, images: _Images) -> Tensor:
     return torch.from_numpy(means)
 
 
-def _quats(rows: Bytes) -> Tensor:
+def _quats(rows: _Bytes) -> Tensor:
     """The smallest three of wxyz; a pixel without a tag is no rotation."""
     quats = torch.empty(len(rows), 4)
     for start in range(0, len(rows), CHUNK):
@@ -97,12 +97,12 @@ def _quats(rows: Bytes) -> Tensor:
     return quats
 
 
-def _logits(meta: Meta, alpha: Bytes) -> Tensor:
+def _logits(meta: Meta, alpha: _Bytes) -> Tensor:
     table = logit(torch.arange(256, dtype=torch.float64) / 255).float() if meta.logits is None else meta.logits
     return torch.from_numpy(np.asarray(table)[alpha])
 
 
-def _looked_up(table: NDArray[np.float32], rows: Bytes) -> Tensor:
+def _looked_up(table: NDArray[np.float32], rows: _Bytes) -> Tensor:
     """(N, 3) from (256, 3), each channel in its own column."""
     values = np.empty((len(rows), 3), dtype=np.float32)
     for channel in range(3):

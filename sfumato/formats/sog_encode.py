@@ -31,8 +31,9 @@ __all__ = ["encode_asset"]
 NARROW, WIDE = -20.0, 20.0  # log scales beyond, of 2e-9 and 5e8 units, are moved here: no level is lost to them
 UNIT = 1024  # palettes are this times a power of two, as splat-transform's: as large as there are Gaussians for
 FARTHEST_SHARE = 1e3  # what one Gaussian may weigh, of the middle one: a sky is larger still
+POWER = 1 / 3  # of opacity times area, as errors weigh: from 1/2 on, detailed scenes lose, below 1/4 rough ones
 STEPS = 65535  # of a place, from the least to the greatest of each axis
-Image = NDArray[np.uint8]  # (H * W, 4)
+_Image = NDArray[np.uint8]  # (H * W, 4)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +44,7 @@ class _Canvas:
     width: int
     height: int
 
-    def colored(self, values: NDArray[np.uint8]) -> Image:
+    def colored(self, values: NDArray[np.uint8]) -> _Image:
         """The image of (N, 3 or 4), opaque black where no Gaussian is."""
         image = np.zeros((self.width * self.height, 4), dtype=np.uint8)
         image[:, 3] = 255
@@ -72,7 +73,7 @@ def encode_asset(asset: Asset, axes: str) -> Iterator[tuple[str, bytes]]:
     yield META, json.dumps(meta, separators=(",", ":"), allow_nan=False).encode()
 
 
-Made = tuple[dict[str, Any], dict[str, tuple[Image, int]]]  # what meta.json says; images by name, with their widths
+_Made = tuple[dict[str, Any], dict[str, tuple[_Image, int]]]  # what meta.json says; images by name, with their widths
 
 
 def _canvas_of(gaussians: Gaussians) -> _Canvas:
@@ -100,7 +101,7 @@ def _chunks(asset: Asset, axes: str) -> Iterator[Gaussians]:
     return replace(asset, gaussians=gaussians).chunks(axes)
 
 
-def _means(asset: Asset, axes: str, canvas: _Canvas) -> Made:
+def _means(asset: Asset, axes: str, canvas: _Canvas) -> _Made:
     """sign(x) ln(1 + |x|) in 16 bits."""
     parts = [_logs(part.means) for part in _chunks(asset, axes)]
     logs = torch.cat(parts) if parts else torch.zeros(0, 3, dtype=torch.float64)
@@ -117,25 +118,25 @@ def _logs(means: Tensor) -> Tensor:
 
 
 def _prominence(gaussians: Gaussians) -> Tensor:
-    """(N,) how much an error of each Gaussian shows: the square root of opacity times area, of the middle one's.
+    """(N,) how much an error of each Gaussian shows: a root of opacity times area, 1 for the middle one.
 
-    For scales and harmonics this makes pictures 0.2 to 7 dB more like those of the original; for colors it does not.
-    The area itself would leave too little for what is small and near.
+    For scales and harmonics this makes pictures more like those of the original, by up to 6 dB; for colors it does
+    not. The area itself would leave too little for what is small and near.
     """
     opacities, log_scales = gaussians.logit_opacities.detach().cpu(), gaussians.log_scales.detach().cpu()
     shares = torch.nn.functional.logsigmoid(opacities.float()) + log_scales.float().sort(dim=1)[0][:, 1:].sum(dim=1)
     middle = shares.median() if len(shares) else 0.0
-    return ((shares - middle) / 2).exp().clamp(1 / FARTHEST_SHARE, FARTHEST_SHARE)
+    return (shares - middle).mul(POWER).exp().clamp(1 / FARTHEST_SHARE, FARTHEST_SHARE)
 
 
-def _scales(asset: Asset, axes: str, canvas: _Canvas) -> Made:
+def _scales(asset: Asset, axes: str, canvas: _Canvas) -> _Made:
     values = asset.gaussians.log_scales.detach().cpu().float().clamp(NARROW, WIDE).numpy()
     levels = codebook(values, np.broadcast_to(_prominence(asset.gaussians).numpy()[:, None], values.shape))
     image = canvas.colored(nearest_level(values, levels))
     return {"codebook": _written(levels)}, {"scales": (image, canvas.width)}
 
 
-def _quats(asset: Asset, axes: str, canvas: _Canvas) -> Made:
+def _quats(asset: Asset, axes: str, canvas: _Canvas) -> _Made:
     """The smallest three of wxyz, and in alpha which one is left out."""
     values = np.empty((len(asset), 4), dtype=np.uint8)
     start = 0
@@ -148,7 +149,7 @@ def _quats(asset: Asset, axes: str, canvas: _Canvas) -> Made:
     return {}, {"quats": (canvas.colored(values), canvas.width)}
 
 
-def _sh0(asset: Asset, axes: str, canvas: _Canvas) -> Made:
+def _sh0(asset: Asset, axes: str, canvas: _Canvas) -> _Made:
     """Colors by their codebook, opacities in alpha."""
     values = asset.gaussians.sh0.detach().cpu().float()[:, 0].numpy()
     alpha = asset.gaussians.opacities.detach().cpu().float().mul(255).round().numpy().astype(np.uint8)
@@ -157,7 +158,7 @@ def _sh0(asset: Asset, axes: str, canvas: _Canvas) -> Made:
     return {"codebook": _written(levels)}, {"sh0": (image, canvas.width)}
 
 
-def _shN(asset: Asset, axes: str, canvas: _Canvas) -> Made:
+def _shN(asset: Asset, axes: str, canvas: _Canvas) -> _Made:
     """Rows of harmonics by their palette, whose numbers have a codebook; only the palette is turned to the frame."""
     rows = asset.gaussians.shN.detach().cpu().float().flatten(1)
     if not rows.numel():

@@ -1,5 +1,6 @@
 """A SOG's place, a bundle or a folder, to the bytes of its files by name: nothing outside it is ever opened."""
 
+import struct
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,12 +11,13 @@ from sfumato.core.errors import InputError
 from sfumato.core.units import say_bytes
 from sfumato.formats.limits import opened, read_member
 
-__all__ = ["LOD_META", "META", "MOST_META", "Files", "open_files"]
+__all__ = ["LOD_META", "META", "MOST_META", "ZIP", "Files", "open_files"]
 
 META = "meta.json"
 LOD_META = "lod-meta.json"
 MOST_META = 16 << 20  # bytes; that of a hundred million Gaussians has some 100 KB
 MOST_IMAGE = 4 << 28  # bytes; the largest WebP's pixels take as many
+PACKED = 4  # times the bytes of its archive that an image may have: WebP is packed already, deflate makes little of it
 ZIP = b"PK\x03\x04"
 
 
@@ -27,8 +29,13 @@ class Files:
     meta: str  # name of the JSON file
     place: Path | zipfile.ZipFile  # a folder, or an archive
     prefix: str = ""  # folder in the archive
+    most: int = MOST_IMAGE  # bytes of an image
 
-    def read(self, name: str, most: int = MOST_IMAGE) -> bytes:
+    def image(self, name: str) -> bytes:
+        """The bytes of an image; see `read`."""
+        return self.read(name, self.most)
+
+    def read(self, name: str, most: int) -> bytes:
         """The bytes of the file. Raises InputError when it is not there, larger than `most`, or outside the place."""
         _check_inside(self.path, name)
         if isinstance(self.place, zipfile.ZipFile):
@@ -48,7 +55,7 @@ class Files:
         _check_inside(self.path, name)
         folder, file = (name.rpartition("/")[::2]) if name.endswith(".json") else (name.rstrip("/"), META)
         if isinstance(self.place, zipfile.ZipFile):
-            return Files(self.path, file, self.place, f"{self.prefix}{folder}/" if folder else self.prefix)
+            return Files(self.path, file, self.place, f"{self.prefix}{folder}/" if folder else self.prefix, self.most)
         return Files(self.path, file, self.place / folder)
 
 
@@ -56,7 +63,8 @@ class Files:
 def open_files(path: Path) -> Iterator[Files]:
     """The SOG in a bundle, in a folder, or of a JSON file in its folder. Raises InputError when there is none."""
     if path.is_dir():
-        names = [name for name in (LOD_META, META) if (path / name).is_file()]
+        with opened(path):
+            names = [name for name in (LOD_META, META) if (path / name).is_file()]
         if not names:
             raise InputError(f"{path} holds no {META} or {LOD_META}; give the folder of a SOG")
         yield Files(path, names[0], path)
@@ -67,10 +75,10 @@ def open_files(path: Path) -> Iterator[Files]:
             return
         try:
             archive = zipfile.ZipFile(file)
-        except (zipfile.BadZipFile, ValueError, NotImplementedError, OverflowError) as error:
+        except (zipfile.BadZipFile, ValueError, NotImplementedError, OverflowError, struct.error) as error:
             raise InputError(f"{path} is damaged or cut: {error}; copy or download it again") from None
         with archive:
-            yield Files(path, *_meta_in(path, archive))
+            yield Files(path, *_meta_in(path, archive), most=PACKED * path.stat().st_size)
 
 
 def _meta_in(path: Path, archive: zipfile.ZipFile) -> tuple[str, zipfile.ZipFile, str]:

@@ -51,7 +51,9 @@ def decode(path: Path, name: str, data: bytes, most: int) -> NDArray[np.uint8]:
                 raise ValueError("two sizes")
             return np.asarray(image.convert("RGBA"))
     except (*_BROKEN, Image.DecompressionBombError) as error:
-        raise InputError(f"{path} is damaged: {name} cannot be decoded ({error}); copy or download it again") from None
+        raise InputError(
+            f"{path} is damaged: {name} cannot be decoded ({str(error)[:60]}); copy or download it again"
+        ) from None
 
 
 def pixel_rows(path: Path, name: str, image: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from sfumato.core.errors import InputError
 from sfumato.formats.sog_meta import Json
@@ -41,7 +42,9 @@ def understand_lod(meta: Json) -> Streamed:
     if "version" in meta and meta["version"].integer(1 << 31) > 1:
         raise InputError(f"{meta.path} is a streamed SOG of version {meta['version'].value}; wanted 1: update sfumato")
     levels = meta["lodLevels"].integer(MOST_LEVELS)
-    files = [name.text() for name in meta["filenames"].items()]
+    files = [PurePosixPath(name.text()).as_posix() for name in meta["filenames"].items()]
+    if len({name.casefold() for name in files}) < len(files):
+        raise InputError(f"{meta.path} is damaged: its filenames name a file twice; export it again")
     found = [run for node in _leaves(meta["tree"]) if (run := _finest(node, levels, files))]
     order = {name: place for place, name in enumerate(dict.fromkeys(run.file for run in found))}
     runs = sorted(found, key=lambda run: (order[run.file], run.start))

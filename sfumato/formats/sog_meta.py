@@ -15,21 +15,22 @@ from sfumato.core.sh import bases_of_degree
 from sfumato.formats.codebook import LEVELS
 from sfumato.formats.facts import KEY
 
-__all__ = ["ENTRIES_PER_ROW", "Json", "Meta", "Palette", "is_sog", "parse", "understand"]
+__all__ = ["ENTRIES_PER_ROW", "MOST_ENTRIES", "Json", "Meta", "Palette", "is_sog", "parse", "understand"]
 
 ENTRIES_PER_ROW = 64  # of the palette, in a row of its image
 MOST_COUNT = 16383**2  # pixels of the largest WebP
 MOST_LOG = math.log1p(float(np.finfo(np.float32).max))  # of a place, as the format takes its logarithm
+MOST_LETTERS = 255  # of names
 MOST_ENTRIES = 1 << 16  # labels have 16 bits
 
-Table = NDArray[np.float32]
+_Table = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Palette:
     """What the higher harmonics are looked up in."""
 
-    table: Table  # (256,)
+    table: _Table  # (256,)
     files: tuple[str, ...]  # images of the entries, and of each Gaussian's label
     bases: int | None  # of the degrees above 0; None: as the width of the image tells (version 1)
 
@@ -42,11 +43,11 @@ class Meta:
     mins: NDArray[np.float64]  # (3,) sign(x) ln(1 + |x|) of the places
     maxs: NDArray[np.float64]
     means: tuple[str, ...]  # images of the low and high bytes
-    scales: Table  # (256, 3) log scales
+    scales: _Table  # (256, 3) log scales
     scale_files: tuple[str, ...]
     quat_files: tuple[str, ...]
-    sh0: Table  # (256, 3)
-    logits: Table | None  # (256,) of opacities; None: bytes are opacities themselves
+    sh0: _Table  # (256, 3)
+    logits: _Table | None  # (256,) of opacities; None: bytes are opacities themselves
     sh0_files: tuple[str, ...]
     shN: Palette | None
     model: str  # "", "antialiased", "2dgs" or what else there may be
@@ -78,9 +79,9 @@ class Json:
             yield Json(self.path, f"{self.place}[{index}]", value)
 
     def text(self) -> str:
-        """A string."""
-        if not isinstance(self.value, str):
-            raise self.unlike("a text")
+        """A string that fits into a sentence."""
+        if not isinstance(self.value, str) or len(self.value) > MOST_LETTERS:
+            raise self.unlike(f"a text of at most {MOST_LETTERS} letters")
         return self.value
 
     def integer(self, most: int) -> int:
@@ -162,7 +163,7 @@ def _palette(meta: Json, version: int) -> Palette | None:
     return Palette(_book(meta), meta["files"].names(2), bases_of_degree(bands) - 1) if bands else None
 
 
-def _book(meta: Json) -> Table:
+def _book(meta: Json) -> _Table:
     """(256,) of a codebook, whose first value is null in old files: their writer's NaN, which readers replace so."""
     book = meta["codebook"]
     values = book.value
@@ -176,10 +177,10 @@ def _is_hole(value: object) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
-def _line(meta: Json, channels: int) -> Table:
+def _line(meta: Json, channels: int) -> _Table:
     return _between(meta["mins"].numbers(channels), meta["maxs"].numbers(channels))
 
 
-def _between(low: NDArray[np.float64], high: NDArray[np.float64]) -> Table:
+def _between(low: NDArray[np.float64], high: NDArray[np.float64]) -> _Table:
     """(256, channels) evenly from the low numbers to the high ones."""
     return (low + (high - low) * np.arange(LEVELS)[:, None] / (LEVELS - 1)).astype(np.float32)
