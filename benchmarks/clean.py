@@ -16,6 +16,7 @@ import sfumato
 from sfumato.core.gaussians import Gaussians
 from sfumato.core.scene import Scene
 from sfumato.edit.clean import REASONS, Findings, inspect
+from sfumato.edit.spoilage import spoilage
 from sfumato.edit.visibility import visibility
 from sfumato.kernels.stages import RenderSettings
 
@@ -32,7 +33,8 @@ def trained(scene: Scene, folder: Path | None, name: str, backend: str) -> Gauss
 
 def look(gaussians: Gaussians, scene: Scene, backend: str) -> Findings:
     settings = RenderSettings(near=scene.near, depth=False)
-    return inspect(gaussians, seen=visibility(gaussians, [view.camera for view in scene.train], settings, backend))
+    seen = visibility(gaussians, [view.camera for view in scene.train], settings, backend)
+    return inspect(gaussians, None, seen, spoilage(gaussians, scene.train, settings, scene.background, backend))
 
 
 def score(gaussians: Gaussians, scene: Scene, backend: str) -> sfumato.Evaluation:

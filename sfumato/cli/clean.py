@@ -44,6 +44,8 @@ class Limits:
     """Neighbours farther away than X times its own standard deviation."""
     unseen: _Number = 5e-4
     """With --scene: those seen least, which together make no more than this share of the pictures."""
+    spoils: _Number = 0.1
+    """With --scene: what it adds to the training photos' error, squared color, above X: they say it is not there."""
     few: _Number = 0.1
     """With --scene: share of the cameras that are few; two always are."""
     near: _Number = 0.5
@@ -107,14 +109,14 @@ def main(words: Sequence[str]) -> int:
     if len({path.resolve() for path in targets}) < len(targets):
         raise InputError(f"--preview must be another file than OUT; both are {flags.preview}")
     asset = read_splat(flags.splat, flags.writing.raw)
-    scene = seen = None
+    scene = seen = spoiled = None
     if flags.scene is not None:
         scene = load(flags.scene, Reading(flags.downscale, flags.holdout))
         prepare(flags.backend)
-        seen = _look(scene, in_frame_of(scene, canonical(asset)), flags.backend, asset.antialiased is True)
+        seen, spoiled = _look(scene, in_frame_of(scene, canonical(asset)), flags.backend, asset.antialiased is True)
     with patient() as progress:
         progress("looking for floaters", 0, 0)
-        findings = inspect(asset.gaussians, criteria, seen)
+        findings = inspect(asset.gaussians, criteria, seen, spoiled)
     if not findings.kept.any():
         raise InputError(f"nothing of {flags.splat} would stay: these limits remove all {len(asset):,}; raise them")
     _show(asset.gaussians, findings, seen)
@@ -137,9 +139,10 @@ def canonical(asset: "Asset") -> "Asset":
     return replace(asset, gaussians=reframe(asset.gaussians, asset.axes, CANONICAL), axes=CANONICAL)
 
 
-def _look(scene: "Scene", gaussians: "Gaussians", name: str, antialiased: bool) -> "Visibility":
-    """What the training cameras see, on the CPU."""
+def _look(scene: "Scene", gaussians: "Gaussians", name: str, antialiased: bool) -> tuple["Visibility", "Tensor"]:
+    """What the training cameras see, and what of it the training photos contradict, on the CPU."""
     from sfumato.cli.console import Stages
+    from sfumato.edit.spoilage import spoilage
     from sfumato.edit.visibility import visibility
     from sfumato.kernels.backends import choose
     from sfumato.kernels.stages import RenderSettings
@@ -148,7 +151,10 @@ def _look(scene: "Scene", gaussians: "Gaussians", name: str, antialiased: bool) 
     settings = RenderSettings(near=scene.near, depth=False, antialiased=antialiased)
     cameras = [view.camera for view in scene.train]
     with Stages() as progress:
-        return visibility(gaussians.to(device), cameras, settings, backend, progress).to("cpu")
+        there = gaussians.to(device)
+        seen = visibility(there, cameras, settings, backend, progress)
+        spoiled = spoilage(there, scene.train, settings, scene.background, backend, progress)
+    return seen.to("cpu"), spoiled.cpu()
 
 
 def _show(gaussians: "Gaussians", findings: "Findings", seen: "Visibility | None") -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from sfumato.core.check import check_shape
 from sfumato.core.errors import InputError
 from sfumato.core.gaussians import Gaussians
 from sfumato.core.neighbors import neighbor_distances
@@ -21,6 +22,7 @@ REASONS = {
     "giant": "larger than the scene",
     "needle": "a spike through the scene",
     "isolated": "far from everything else for its size",
+    "spoils": "the photos say that it is not there",
     "unseen": "no camera sees it, or hardly",
     "near": "in front of few cameras, nearer than what they look at",
     "lonely": "far from everything else for its size, and few cameras see it",
@@ -43,6 +45,7 @@ class Criteria:
     length: float = 0.5  # ... the longest is above so many radii of the scene: shorter ones draw edges
     isolated: float | None = 10.0  # gap to the three nearest, in its largest standard deviation, or in typical gaps
     unseen: float | None = 5e-4  # share of all blend weight that the least seen may make, taken together
+    spoils: float | None = 0.1  # what it adds to the photos' squared error, as of `spoilage`, above which
     few: float = 0.1  # share of the cameras up to which they are few, and never fewer than two
     near: float | None = 0.5  # depth, in median depths of what the camera sees, below which
     lonely: float | None = 3.0  # as isolated, where few cameras see it
@@ -84,14 +87,22 @@ class Findings:
         return dict(zip(REASONS, counted[1:], strict=True))
 
 
-def inspect(gaussians: Gaussians, criteria: Criteria | None = None, seen: Visibility | None = None) -> Findings:
+def inspect(
+    gaussians: Gaussians,
+    criteria: Criteria | None = None,
+    seen: Visibility | None = None,
+    spoiled: Tensor | None = None,
+) -> Findings:
     """Look for what a scene is better without, changing nothing.
 
-    seen: what the training cameras see of these Gaussians; without it, only reasons that need no camera are looked
-    for. Floaters are what training invents where few photos contradict it (Warburg et al. 2023): in front of single
-    cameras, or out where no camera looks. Raises InputError when `seen` is of another number of Gaussians.
+    seen: what the training cameras see of these Gaussians; spoiled: (N,) what they spoil of the training photos, as
+    `spoilage` finds; without them, only reasons that need no camera, or no photo, are looked for. Floaters are what
+    training invents where few photos contradict it (Warburg et al. 2023): in front of single cameras, or out where no
+    camera looks. Raises InputError when `seen` or `spoiled` is of another number of Gaussians.
     """
     criteria = criteria or Criteria()
+    if spoiled is not None:
+        check_shape("spoiled", spoiled, ("N",), N=len(gaussians))
     if seen is not None and len(seen) != len(gaussians):
         raise InputError(f"seen must be of the same {len(gaussians):,} Gaussians; got {len(seen):,}")
     reasons = torch.zeros(len(gaussians), dtype=torch.int64, device=gaussians.means.device)
@@ -103,19 +114,24 @@ def inspect(gaussians: Gaussians, criteria: Criteria | None = None, seen: Visibi
     if len(rows) < FEWEST:
         return Findings(reasons)
     found = torch.zeros_like(rows)
-    for name, bad in _judged(gaussians[rows].detach(), rows, criteria, seen):
+    for name, bad in _judged(gaussians[rows].detach(), rows, criteria, seen, spoiled):
         found[bad & (found == 0)] = names.index(name) + 1
     reasons[rows] = found
     return Findings(reasons)
 
 
-def clean(gaussians: Gaussians, criteria: Criteria | None = None, seen: Visibility | None = None) -> Gaussians:
+def clean(
+    gaussians: Gaussians,
+    criteria: Criteria | None = None,
+    seen: Visibility | None = None,
+    spoiled: Tensor | None = None,
+) -> Gaussians:
     """The Gaussians without what `inspect` finds, in their order."""
-    return gaussians[inspect(gaussians, criteria, seen).kept.nonzero()[:, 0]]
+    return gaussians[inspect(gaussians, criteria, seen, spoiled).kept.nonzero()[:, 0]]
 
 
 def _judged(
-    gaussians: Gaussians, rows: Tensor, criteria: Criteria, seen: Visibility | None
+    gaussians: Gaussians, rows: Tensor, criteria: Criteria, seen: Visibility | None, spoiled: Tensor | None
 ) -> Iterator[tuple[str, Tensor]]:
     """Reason and (M,) True where it holds, in the order of REASONS, of Gaussians that can be drawn."""
     _, middle, longest = gaussians.scales.sort(dim=1).values.unbind(1)
@@ -130,6 +146,8 @@ def _judged(
         yield "needle", (thinness > criteria.needle) & (longest > criteria.length * radius)
     if criteria.isolated is not None:
         yield "isolated", gap > criteria.isolated
+    if spoiled is not None and criteria.spoils is not None:
+        yield "spoils", spoiled[rows] > criteria.spoils
     if seen is None:
         return
     if criteria.unseen is not None:

@@ -63,7 +63,7 @@ def test_what_goes_and_why(capsys: Tell) -> None:
 def test_cameras_say_more_and_photos_what_it_costs(capsys: Tell, dataset: Path) -> None:
     hidden = dot(0, -60, 0, 0.3, 0.9)  # not alone, but beside every picture
     formats.write("c.ply", Asset(Gaussians.cat([balls(), *[hidden] * 4])))
-    flags = ["--scene", str(dataset), "--backend", "cpu", "--unseen", "1e-5"]
+    flags = ["--scene", str(dataset), "--backend", "cpu", "--unseen", "1e-5", "--spoils", "0"]
     assert main(["clean", "c.ply", "-o", "b.ply", *flags]) == 0
     out = capsys.readouterr().out
     assert re.search(r"^unseen +4 +\d[\d.]+ % +0 % +no camera sees", out, re.MULTILINE), out
@@ -71,6 +71,8 @@ def test_cameras_say_more_and_photos_what_it_costs(capsys: Tell, dataset: Path) 
     told = r"held out 2: PSNR (\d+\.\d\d) dB before, \1 dB after \([+-]0\.000\), SSIM 0\.\d{4} before"
     assert re.search(told, out), out
     assert len(formats.read("b.ply")) == 60
+    assert main(["clean", "c.ply", "--dry-run", *flags[:-2]]) == 0  # these balls are in none of the photos
+    assert re.search(r"^spoils +\d+ +.* the photos say that it is not", capsys.readouterr().out, re.MULTILINE)
 
 
 def test_a_dry_run_writes_nothing(capsys: Tell) -> None:
