@@ -31,7 +31,36 @@ DARKEST = 0.02  # mean brightness that a tint takes for granted, lest noise in t
 def recolor(
     splat: Splat, matrix: Tensor | Sequence[Sequence[float]], offset: Tensor | Sequence[float] = (0, 0, 0)
 ) -> Splat:
-    """Every color c (3,), seen from anywhere, becomes matrix (3, 3) @ c + offset (3,). InputError when not finite."""
+    """Change every color c, seen from anywhere, to matrix @ c + offset.
+
+    Exact, since color is linear in the spherical harmonics, but where a color was, or becomes, less than zero: the
+    renderer's clamp sees it first.
+
+    Parameters
+    ----------
+    splat : Gaussians or Asset
+        What to recolor.
+    matrix : Tensor or nested sequence, (3, 3)
+        Of red, green and blue as files hold them, 0 to 1.
+    offset : Tensor or sequence, (3,)
+        Added to red, green and blue.
+
+    Returns
+    -------
+    Gaussians or Asset
+        The kind that came in.
+
+    Raises
+    ------
+    InputError
+        When a number is not finite.
+
+    Examples
+    --------
+    >>> swapped = edit.recolor(gaussians, [[0, 0, 1], [0, 1, 0], [1, 0, 0]])  # red and blue
+    >>> torch.allclose(swapped.sh0[:, 0, 0], gaussians.sh0[:, 0, 2], atol=1e-6)
+    True
+    """
     gaussians = gaussians_of(splat)
     mix, shift = (torch.as_tensor(value).detach().to(gaussians.sh0.device, torch.float64) for value in (matrix, offset))
     check_shape("matrix", mix, (3, 3))
@@ -44,20 +73,73 @@ def recolor(
 
 
 def exposure(splat: Splat, stops: float) -> Splat:
-    """Twice the light for each of the stops, half of it for each below zero. Raises InputError when not finite."""
+    """Make a splat brighter or darker, in stops of light.
+
+    Files hold light to the power of 1 / 2.2, about; an Asset that says its colors are linear is taken at its word.
+
+    Parameters
+    ----------
+    splat : Gaussians or Asset
+        What to expose.
+    stops : float
+        Twice the light for each, half of it for each below zero; -30 to 30.
+
+    Returns
+    -------
+    Gaussians or Asset
+        The kind that came in.
+
+    Raises
+    ------
+    InputError
+        When `stops` is out of its range.
+    """
     return recolor(splat, _gain(splat, "stops", stops) * torch.eye(3))
 
 
 def contrast(splat: Splat, factor: float) -> Splat:
-    """Colors `factor` times as far from middle gray; 1 changes nothing. Raises InputError when it is below 0."""
+    """Bring colors farther from middle gray (0.5), or nearer.
+
+    Parameters
+    ----------
+    splat : Gaussians or Asset
+        What to recolor.
+    factor : float
+        How many times as far, from 0 on; 1 changes nothing.
+
+    Returns
+    -------
+    Gaussians or Asset
+        The kind that came in.
+
+    Raises
+    ------
+    InputError
+        When the factor is below 0 or not finite.
+    """
     _check_factor("contrast", factor)
     return recolor(splat, factor * torch.eye(3), [MIDDLE * (1 - factor)] * 3)
 
 
 def saturation(splat: Splat, factor: float) -> Splat:
-    """Colors `factor` times as far from the gray of the same brightness (Rec. 709): 0 is gray, 1 changes nothing.
+    """Bring colors farther from the gray of the same brightness (Rec. 709), or nearer.
 
-    Raises InputError when it is below 0.
+    Parameters
+    ----------
+    splat : Gaussians or Asset
+        What to recolor.
+    factor : float
+        How many times as far: 0 is gray, 1 changes nothing.
+
+    Returns
+    -------
+    Gaussians or Asset
+        The kind that came in.
+
+    Raises
+    ------
+    InputError
+        When the factor is below 0 or not finite.
     """
     _check_factor("saturation", factor)
     gray = torch.tensor(LUMA).expand(3, 3)
@@ -65,9 +147,26 @@ def saturation(splat: Splat, factor: float) -> Splat:
 
 
 def white_balance(splat: Splat, warmth: float, magenta: float = 0.0) -> Splat:
-    """Red against blue, and both against green, in stops of light; gray keeps its brightness (Rec. 709).
+    """Weigh red against blue, and both against green; gray keeps its brightness (Rec. 709).
 
-    warmth > 0 makes colors warmer, magenta > 0 less green. Raises InputError when they are not finite.
+    Parameters
+    ----------
+    splat : Gaussians or Asset
+        What to recolor.
+    warmth : float
+        Stops of light of red against blue; above 0 is warmer.
+    magenta : float
+        Stops of light of both against green; above 0 is less green.
+
+    Returns
+    -------
+    Gaussians or Asset
+        The kind that came in.
+
+    Raises
+    ------
+    InputError
+        When one of them is not from -30 to 30, in its share for a channel.
     """
     gains = torch.tensor(
         [
@@ -80,9 +179,24 @@ def white_balance(splat: Splat, warmth: float, magenta: float = 0.0) -> Splat:
 
 
 def tint(splat: Splat, rgb: Tensor | Sequence[float]) -> Splat:
-    """Paint everything in one color (3,) in [0, 1], lighter and darker as it was: on average it becomes that color.
+    """Paint everything in one color, lighter and darker as it was: on average it becomes that color.
 
-    Raises InputError when it is no color.
+    Parameters
+    ----------
+    splat : Gaussians or Asset
+        What to paint.
+    rgb : Tensor or sequence, (3,)
+        The color, 0 to 1.
+
+    Returns
+    -------
+    Gaussians or Asset
+        The kind that came in.
+
+    Raises
+    ------
+    InputError
+        When it is no color.
     """
     paint = torch.as_tensor(rgb).detach().to("cpu", torch.float64)
     check_shape("rgb", paint, (3,))
@@ -96,7 +210,18 @@ def tint(splat: Splat, rgb: Tensor | Sequence[float]) -> Splat:
 
 
 def mean_color(gaussians: Gaussians) -> Tensor:
-    """(3,) float64 in [0, 1]: the mean over Gaussians by opacity times size as seen; gray of none."""
+    """Find the mean color of a splat: over its Gaussians, by opacity times size as seen.
+
+    Parameters
+    ----------
+    gaussians : Gaussians
+        The splat.
+
+    Returns
+    -------
+    Tensor, (3,), float64
+        Red, green and blue, 0 to 1; gray when there are none.
+    """
     if not len(gaussians):
         return torch.full((3,), 0.5, dtype=torch.float64)
     ordered = gaussians.log_scales.detach().double().sort(dim=1).values

@@ -33,7 +33,29 @@ AHEAD = 0.9  # share of the cameras that must have the focus in front of them, o
 
 
 def keep(splat: Splat, mask: Tensor) -> Splat:
-    """The rows where the mask (N,) is True, in order. Raises ShapeError when it has another length."""
+    """Keep the Gaussians of a mask, in their order.
+
+    Parameters
+    ----------
+    splat : Gaussians or Asset
+        The splat.
+    mask : Tensor, (N,), bool
+        True for what stays.
+
+    Returns
+    -------
+    Gaussians or Asset
+        The kind that came in.
+
+    Raises
+    ------
+    ShapeError
+        When the mask has another length.
+
+    Examples
+    --------
+    >>> solid = edit.keep(gaussians, gaussians.opacities > 0.5)
+    """
     gaussians = gaussians_of(splat)
     check_shape("mask", mask, ("N",), N=len(gaussians))
     return splat if bool(mask.all()) else changed(splat, gaussians[mask.nonzero()[:, 0]])
@@ -42,22 +64,113 @@ def keep(splat: Splat, mask: Tensor) -> Splat:
 def crop_box(
     splat: Splat, low: Sequence[float] | Tensor, high: Sequence[float] | Tensor, rotation: Tensor | None = None
 ) -> Splat:
-    """What lies in a box; see `inside_box`."""
+    """Keep what lies in a box; see `inside_box`.
+
+    Parameters
+    ----------
+    splat : Gaussians or Asset
+        The splat.
+    low : Tensor or sequence, (3,)
+        The lowest corner, world units.
+    high : Tensor or sequence, (3,)
+        The highest corner, world units.
+    rotation : Tensor, (3, 3), optional
+        world <- box, about the middle of the box.
+
+    Returns
+    -------
+    Gaussians or Asset
+        The kind that came in.
+
+    Raises
+    ------
+    InputError
+        As `inside_box`.
+
+    Examples
+    --------
+    >>> inf = float("inf")
+    >>> near = edit.crop_box(gaussians, (-1, -inf, -1), (1, inf, 1))
+    """
     return keep(splat, inside_box(gaussians_of(splat), low, high, rotation))
 
 
 def crop_sphere(splat: Splat, center: Sequence[float] | Tensor, radius: float) -> Splat:
-    """What lies in a sphere; see `inside_sphere`."""
+    """Keep what lies in a sphere; see `inside_sphere`.
+
+    Parameters
+    ----------
+    splat : Gaussians or Asset
+        The splat.
+    center : Tensor or sequence, (3,)
+        World units.
+    radius : float
+        World units, above 0.
+
+    Returns
+    -------
+    Gaussians or Asset
+        The kind that came in.
+
+    Raises
+    ------
+    InputError
+        As `inside_sphere`.
+    """
     return keep(splat, inside_sphere(gaussians_of(splat), center, radius))
 
 
 def crop_camera_hull(splat: Splat, cameras: Sequence[Camera], grow: float = 1.0) -> Splat:
-    """What the photos were about; see `inside_camera_hull`."""
+    """Keep what the photos were about; see `inside_camera_hull`.
+
+    Parameters
+    ----------
+    splat : Gaussians or Asset
+        The splat.
+    cameras : sequence of Camera
+        Those that the photos were taken with.
+    grow : float
+        Makes the hull so many times as large about its middle.
+
+    Returns
+    -------
+    Gaussians or Asset
+        The kind that came in.
+
+    Raises
+    ------
+    InputError
+        Without cameras, or when `grow` is not above 0.
+
+    Examples
+    --------
+    >>> thing = edit.crop_camera_hull(gaussians, cameras, grow=1.2)
+    """
     return keep(splat, inside_camera_hull(gaussians_of(splat), cameras, grow))
 
 
 def crop_views(splat: Splat, cameras: Sequence[Camera], at_least: int = 1) -> Splat:
-    """What is in the pictures of so many cameras; see `views_seeing`. Raises InputError when that is less than 1."""
+    """Keep what is in the pictures of so many cameras; see `views_seeing`.
+
+    Parameters
+    ----------
+    splat : Gaussians or Asset
+        The splat.
+    cameras : sequence of Camera
+        At least one.
+    at_least : int
+        How many of them must have it in their picture, 1 or more.
+
+    Returns
+    -------
+    Gaussians or Asset
+        The kind that came in.
+
+    Raises
+    ------
+    InputError
+        Without cameras, or when `at_least` is less than 1.
+    """
     if at_least < 1:
         raise InputError(f"at_least must be 1 camera or more; got {at_least}")
     return keep(splat, views_seeing(gaussians_of(splat), cameras) >= at_least)
@@ -69,10 +182,28 @@ def inside_box(
     high: Sequence[float] | Tensor,
     rotation: Tensor | None = None,
 ) -> Tensor:
-    """(N,) True where the mean is in the box from `low` to `high` (3,), world units, both ends included.
+    """Ask which Gaussians lie in a box; both ends belong to it.
 
-    rotation (3, 3), world <- box, turns the box about its own middle. Infinite ends are allowed without one. Raises
-    InputError when an end is not a number, `low` is above `high`, or the rotation is none.
+    Parameters
+    ----------
+    gaussians : Gaussians
+        The splat; a Gaussian lies where its mean does.
+    low : Tensor or sequence, (3,)
+        The lowest corner, world units.
+    high : Tensor or sequence, (3,)
+        The highest corner, world units. Corners may be infinite where the box is not turned.
+    rotation : Tensor, (3, 3), optional
+        world <- box, about the middle of the box.
+
+    Returns
+    -------
+    Tensor, (N,), bool
+        True for what is inside.
+
+    Raises
+    ------
+    InputError
+        When a corner is not a number, `low` is above `high`, or the rotation is none.
     """
     bottom, top = (torch.as_tensor(end).detach().to(gaussians.means) for end in (low, high))
     check_shape("low", bottom, (3,))
@@ -90,7 +221,27 @@ def inside_box(
 
 
 def inside_sphere(gaussians: Gaussians, center: Sequence[float] | Tensor, radius: float) -> Tensor:
-    """(N,) True where the mean is at most `radius` from `center` (3,), world units; InputError when it is none."""
+    """Ask which Gaussians lie in a sphere.
+
+    Parameters
+    ----------
+    gaussians : Gaussians
+        The splat; a Gaussian lies where its mean does.
+    center : Tensor or sequence, (3,)
+        World units.
+    radius : float
+        World units, above 0.
+
+    Returns
+    -------
+    Tensor, (N,), bool
+        True where the mean is at most `radius` from the center.
+
+    Raises
+    ------
+    InputError
+        When the center is not finite, or the radius not above 0.
+    """
     middle = torch.as_tensor(center).detach().to(gaussians.means)
     check_shape("center", middle, (3,))
     if not middle.isfinite().all() or not 0 < radius < math.inf:
@@ -100,7 +251,25 @@ def inside_sphere(gaussians: Gaussians, center: Sequence[float] | Tensor, radius
 
 
 def views_seeing(gaussians: Gaussians, cameras: Sequence[Camera]) -> Tensor:
-    """(N,) int64: in how many of the cameras' pictures the mean is, whatever hides it. InputError without cameras."""
+    """Count in how many pictures each Gaussian's mean is, whatever hides it.
+
+    Parameters
+    ----------
+    gaussians : Gaussians
+        The splat.
+    cameras : sequence of Camera
+        At least one.
+
+    Returns
+    -------
+    Tensor, (N,), int64
+        Numbers of cameras.
+
+    Raises
+    ------
+    InputError
+        Without cameras.
+    """
     _check_cameras(cameras)
     counts = torch.zeros(len(gaussians), dtype=torch.int64, device=gaussians.means.device)
     for camera in cameras:
@@ -109,12 +278,30 @@ def views_seeing(gaussians: Gaussians, cameras: Sequence[Camera]) -> Tensor:
 
 
 def inside_camera_hull(gaussians: Gaussians, cameras: Sequence[Camera], grow: float = 1.0) -> Tensor:
-    """(N,) True where the mean is among the cameras and what they look at.
+    """Ask which Gaussians lie among the cameras and what they look at.
 
     The region is the convex hull of the cameras and their pictures, which are held as far away as what the photos are
-    about: around a thing, that is where the cameras' axes meet; where these meet nowhere in front of them, as in
-    rooms and for photos side by side, it is where half of the Gaussians in the picture, by opacity, are nearer. `grow`
-    makes the hull so many times as large about its middle. Raises InputError without cameras, or grow <= 0.
+    about: around a thing, that is where the cameras' axes meet; where these meet nowhere in front of them, as in rooms
+    and for photos side by side, it is where half of the Gaussians in the picture, by opacity, are nearer.
+
+    Parameters
+    ----------
+    gaussians : Gaussians
+        The splat; a Gaussian lies where its mean does.
+    cameras : sequence of Camera
+        Those that the photos were taken with.
+    grow : float
+        Makes the hull so many times as large about its middle.
+
+    Returns
+    -------
+    Tensor, (N,), bool
+        True for what is inside.
+
+    Raises
+    ------
+    InputError
+        Without cameras, or when `grow` is not above 0.
     """
     _check_cameras(cameras)
     if not 0 < grow < math.inf:

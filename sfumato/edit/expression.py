@@ -56,9 +56,33 @@ _Step = Callable[[list[Tensor], Properties], None]
 
 
 def matches(gaussians: Gaussians, condition: "str | Condition") -> Tensor:
-    """(N,) True where the condition holds. Comparisons with what is not a number are false.
+    """Ask which Gaussians meet a condition, as "opacity < 0.05 and max_scale > 1".
 
-    Raises InputError, which points at the place, when the condition cannot be understood.
+    Parameters
+    ----------
+    gaussians : Gaussians
+        The splat.
+    condition : str or Condition
+        Names, functions and operators are those that `sfumato edit --help` lists; no Python is run.
+
+    Returns
+    -------
+    Tensor, (N,), bool
+        True where it holds. Comparisons with what is not a number are false.
+
+    Raises
+    ------
+    InputError
+        When the condition cannot be understood; it points at the place.
+
+    Examples
+    --------
+    >>> edit.matches(gaussians, "opacity > 0.1 and 0 < x < 1").shape
+    torch.Size([20])
+    >>> edit.matches(gaussians, "opacity >> 1")
+    Traceback (most recent call last):
+        ...
+    sfumato.core.errors.InputError: cannot read ... 'opacity >[here]> 1' in column 10: expected a number, a name or ...
     """
     read = Condition.read(condition) if isinstance(condition, str) else condition
     found = torch.zeros(len(gaussians), dtype=torch.bool, device=gaussians.means.device)
@@ -68,25 +92,98 @@ def matches(gaussians: Gaussians, condition: "str | Condition") -> Tensor:
 
 
 def select(splat: Splat, condition: "str | Condition") -> Splat:
-    """The Gaussians that meet the condition; see `matches`."""
+    """Keep the Gaussians that meet a condition.
+
+    Parameters
+    ----------
+    splat : Gaussians or Asset
+        The splat.
+    condition : str or Condition
+        See `matches`.
+
+    Returns
+    -------
+    Gaussians or Asset
+        The kind that came in.
+
+    Raises
+    ------
+    InputError
+        When the condition cannot be understood.
+
+    Examples
+    --------
+    >>> solid = edit.select(gaussians, "opacity > 0.02 and max_scale < 1")
+    """
     return keep(splat, matches(gaussians_of(splat), condition))
 
 
 def remove(splat: Splat, condition: "str | Condition") -> Splat:
-    """The Gaussians that do not meet the condition; see `matches`."""
+    """Keep the Gaussians that do not meet a condition.
+
+    Parameters
+    ----------
+    splat : Gaussians or Asset
+        The splat.
+    condition : str or Condition
+        See `matches`.
+
+    Returns
+    -------
+    Gaussians or Asset
+        The kind that came in.
+
+    Raises
+    ------
+    InputError
+        When the condition cannot be understood.
+
+    Examples
+    --------
+    >>> without_blue = edit.remove(gaussians, "blue > max(red, green) + 0.1")
+    """
     return keep(splat, ~matches(gaussians_of(splat), condition))
 
 
 @dataclass(frozen=True)
 class Condition:
-    """A condition that was read: steps of a stack machine."""
+    """A condition that was read, to be asked of many splats: steps of a stack machine.
+
+    Attributes
+    ----------
+    text : str
+        As it was written.
+    steps : tuple
+        What the machine does.
+
+    Examples
+    --------
+    >>> faint = edit.Condition.read("opacity < 0.05")
+    >>> left = edit.remove(gaussians, faint)
+    """
 
     text: str
     steps: tuple[_Step, ...] = field(repr=False)
 
     @classmethod
     def read(cls, text: str) -> "Condition":
-        """Read a condition. Raises InputError, which points at the place, when it cannot be understood."""
+        """Read a condition.
+
+        Parameters
+        ----------
+        text : str
+            As `matches` takes it.
+
+        Returns
+        -------
+        Condition
+            To be given to `matches`, `select` and `remove`.
+
+        Raises
+        ------
+        InputError
+            When it cannot be understood; it points at the place.
+        """
         reader = _Reader(text)
         kind = reader.expression(0, 0)
         if reader.word.text:
@@ -97,7 +194,18 @@ class Condition:
         return cls(text, tuple(reader.steps))
 
     def evaluate(self, properties: Properties) -> Tensor:
-        """(N,) True where it holds."""
+        """Ask it of Gaussians whose properties are given; `matches` does this for whole splats.
+
+        Parameters
+        ----------
+        properties : Properties
+            Of N Gaussians, by name (`edit.properties`).
+
+        Returns
+        -------
+        Tensor, (N,), bool
+            True where it holds.
+        """
         stack: list[Tensor] = []
         for step in self.steps:
             step(stack, properties)

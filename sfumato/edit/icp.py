@@ -31,31 +31,60 @@ COLORS_APART = 0.3  # difference of colors that counts like CAP
 
 @dataclass(frozen=True)
 class AlignOptions:
-    """How two splats are laid upon each other."""
+    """How two splats are laid upon each other.
+
+    Parameters
+    ----------
+    scale : bool
+        Find the scale too; else it stays that of `start`.
+    anywhere : bool
+        Look for a start wherever the two lie; else the only one is `start`.
+    start : Similarity, optional
+        A first guess, target <- source; None: they lie where they belong.
+    most : int
+        Centers of each splat to use at most.
+    rounds : int
+        At most so many rounds.
+    """
 
     scale: bool = True
-    """Find the scale too; else it stays that of `start`."""
     anywhere: bool = True
-    """Look for a start wherever the two lie; else the only one is `start`."""
     start: Similarity | None = None
-    """A first guess: target <- source; None: they lie where they belong."""
     most: int = 50_000
-    """Centers of each splat to use at most."""
     rounds: int = 100
-    """At most so many rounds."""
 
 
 @dataclass(frozen=True, eq=False)
 class Alignment:
-    """Where a splat goes, and how well it fits there."""
+    """Where a splat goes, and how well it fits there.
 
-    similarity: Similarity  # target <- source
-    residual: float  # root mean square distance of the pairs, units of the target
-    spacing: float  # median distance from a center of the target to the next one, units of the target
-    colors_apart: float  # of pairs, in that of pairs drawn at random: 1 is no better than chance
-    overlap: float  # share of the source's centers that have one of the target within OUTSIDE spacings
-    extent: float  # of the target: radius about its middle that holds nine in ten centers
-    pairs: int  # centers that are each other's nearest, and near enough
+    Attributes
+    ----------
+    similarity : Similarity
+        target <- source.
+    residual : float
+        Root mean square distance of the pairs, units of the target.
+    spacing : float
+        Median distance from a center of the target to the next one, units of the target.
+    colors_apart : float
+        Of pairs, in that of pairs drawn at random: 1 is no better than chance.
+    overlap : float
+        Share of the source's centers that have one of the target within OUTSIDE spacings.
+    extent : float
+        Of the target: radius about its middle that holds nine in ten centers.
+    pairs : int
+        Centers that are each other's nearest, and near enough.
+    rounds : int
+        That were needed.
+    """
+
+    similarity: Similarity
+    residual: float
+    spacing: float
+    colors_apart: float
+    overlap: float
+    extent: float
+    pairs: int
     rounds: int
 
 
@@ -75,11 +104,38 @@ class Cloud:
 def align(
     target: Gaussians, source: Gaussians, options: AlignOptions | None = None, progress: Progress = silent
 ) -> Alignment:
-    """The similarity that moves `source` onto `target`.
+    """Find the similarity that moves `source` onto `target`, by what both show.
 
     Pairs are centers that are each other's nearest (Pajdla and Van Gool 1995), weighed by Tukey's biweight (1977) of
     their distance and by opacity; from them follows the similarity (Umeyama 1991), and from it new pairs (Besl and
-    McKay 1992). Raises InputError when one of the two has fewer than FEWEST centers to go by.
+    McKay 1992).
+
+    Parameters
+    ----------
+    target : Gaussians
+        Stays where it is.
+    source : Gaussians
+        Is to be moved; it is not changed.
+    options : AlignOptions, optional
+        How.
+    progress : callable
+        Told what is being done, as `progress(what, done, of)`.
+
+    Returns
+    -------
+    Alignment
+        The move, and how well it fits: an overlap near 0 or colors_apart near 1 say that it may be wrong.
+
+    Raises
+    ------
+    InputError
+        When one of the two has fewer than FEWEST centers of opacity FAINT or more to go by.
+
+    Examples
+    --------
+    >>> found = edit.align(gaussians, edit.scale(gaussians, 2.0))
+    >>> round(found.similarity.scale, 3), found.overlap
+    (0.5, 1.0)
     """
     options = options or AlignOptions()
     with one_torch_thread():

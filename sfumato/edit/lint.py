@@ -24,9 +24,24 @@ _SEVERITIES = ("error", "warning", "note")
 
 
 def lint(asset: Asset, facts: FileFacts | None = None) -> list[Finding]:
-    """What is wrong or odd with a splat, the worst first; an empty list when nothing is.
+    """Look for what is wrong or odd with a splat.
 
-    facts: what its file is made of; None: it has none.
+    Parameters
+    ----------
+    asset : Asset
+        As `sfumato.read_asset` gives it.
+    facts : FileFacts, optional
+        What its file is made of; without them, only the numbers are looked at.
+
+    Returns
+    -------
+    list of Finding
+        The worst first; empty when nothing is wrong.
+
+    Examples
+    --------
+    >>> [finding.code for finding in edit.lint(Asset(Gaussians.empty()))]
+    ['empty']
     """
     gaussians = asset.gaussians.detach().to("cpu")
     if not len(gaussians):

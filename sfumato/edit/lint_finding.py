@@ -12,17 +12,44 @@ SHOWN = 5  # rows
 
 @dataclass(frozen=True)
 class Finding:
-    """Its words go on after "12 of 345 Gaussians", or stand for themselves when no rows are counted."""
+    """One thing that is wrong or odd with a splat; its words go on after "12 of 345", or stand for themselves.
 
-    code: str  # for scripts: stays the same when the words change
-    severity: Literal["error", "warning", "note"]  # error: something is not shown; note: good to know
+    Attributes
+    ----------
+    code : str
+        For scripts: stays the same when the words change.
+    severity : {"error", "warning", "note"}
+        error: something is not shown; note: good to know.
+    told : str
+        What it is.
+    advice : str
+        What to do.
+    count : int
+        Gaussians that it concerns; 0: it is about the file.
+    rows : tuple of int
+        Some of them, from 0 on.
+    """
+
+    code: str
+    severity: Literal["error", "warning", "note"]
     told: str
     advice: str = ""
-    count: int = 0  # Gaussians that it concerns; 0: it is about the file
-    rows: tuple[int, ...] = ()  # some of them, from 0 on
+    count: int = 0
+    rows: tuple[int, ...] = ()
 
     def among(self, rows: Tensor) -> "Finding":
-        """The same where its rows were counted among these (M,)."""
+        """Say the same of a larger splat, where its rows were counted in a part.
+
+        Parameters
+        ----------
+        rows : Tensor, (M,), int64
+            Rows of the larger splat that the part was made of.
+
+        Returns
+        -------
+        Finding
+            With the larger splat's rows.
+        """
         return replace(self, rows=tuple(int(rows[row]) for row in self.rows))
 
 

@@ -20,34 +20,82 @@ __all__ = ["Joined", "MergeOptions", "merge"]
 
 @dataclass(frozen=True)
 class MergeOptions:
-    """How splats become one."""
+    """How splats become one.
+
+    Parameters
+    ----------
+    align : bool
+        Lay each splat upon those before it; else they are where their numbers and origins say.
+    aligning : AlignOptions
+        How; its `start` comes after what origins and units say.
+    dedupe : bool
+        Leave out what is there already: see `Seam.doubles`.
+    """
 
     align: bool = False
-    """Lay each splat upon those before it; else they are where their numbers and origins say."""
     aligning: AlignOptions = field(default_factory=AlignOptions)
-    """How; its `start` comes after what origins and units say."""
     dedupe: bool = False
-    """Leave out what is there already: see `Seam.doubles`."""
 
 
 @dataclass(frozen=True, eq=False)
 class Joined:
-    """What became of a splat that was added."""
+    """What became of a splat that was added.
 
-    move: Similarity  # its numbers, in the frame of the first, to those in the merged splat
+    Attributes
+    ----------
+    move : Similarity
+        From its numbers, in the frame of the first, to those in the merged splat.
+    seam : Seam
+        How it meets what was there.
+    alignment : Alignment or None
+        How well it fits; None: it was not aligned.
+    dropped : int
+        Gaussians that were there already, and were left out.
+    notes : tuple of str
+        Sentences: what the splats disagree about, and who won.
+    """
+
+    move: Similarity
     seam: Seam
-    alignment: Alignment | None = None  # None: it was not aligned
-    dropped: int = 0  # Gaussians that were there already
-    notes: tuple[str, ...] = ()  # sentences: what the splats disagree about, and who won
+    alignment: Alignment | None = None
+    dropped: int = 0
+    notes: tuple[str, ...] = ()
 
 
 def merge(
     assets: Sequence[Asset], options: MergeOptions | None = None, progress: Progress = silent
 ) -> tuple[Asset, list[Joined]]:
-    """One splat with the Gaussians of all, in the frame and around the origin of the first, and what each added.
+    """Make one splat of several, in the frame and around the origin of the first.
 
-    Harmonics are filled up to the highest degree. Raises InputError when there is no splat, when some have colors of
-    linear light and others of sRGB, or when one that is to be aligned has too little to go by.
+    Harmonics are filled up to the highest degree.
+
+    Parameters
+    ----------
+    assets : sequence of Asset
+        At least one; the first stays where it is.
+    options : MergeOptions, optional
+        How.
+    progress : callable
+        Told what is being done, as `progress(what, done, of)`.
+
+    Returns
+    -------
+    merged : Asset
+        With the Gaussians of all.
+    joined : list of Joined
+        What became of each but the first.
+
+    Raises
+    ------
+    InputError
+        When there is no splat, when some have colors of linear light and others of sRGB, or when one that is to be
+        aligned has too little to go by.
+
+    Examples
+    --------
+    >>> both, (joined,) = edit.merge([Asset(gaussians), Asset(edit.translate(gaussians, (9, 0, 0)))])
+    >>> len(both), joined.seam.shared
+    (40, 0)
     """
     options = options or MergeOptions()
     if not assets:

@@ -20,7 +20,25 @@ CHUNK = 1 << 13  # mergers whose cost is found at once: what the cache of a core
 
 
 def limit_degree(splat: Splat, sh_degree: int) -> Splat:
-    """The same with spherical harmonics of at most that degree, 0 to 4. Raises InputError when that is none."""
+    """Cut off spherical harmonics above a degree.
+
+    Parameters
+    ----------
+    splat : Gaussians or Asset
+        The splat.
+    sh_degree : int
+        0 to 4; what has fewer keeps them.
+
+    Returns
+    -------
+    Gaussians or Asset
+        The kind that came in.
+
+    Raises
+    ------
+    InputError
+        When there is no such degree.
+    """
     if not 0 <= sh_degree <= MAX_DEGREE:
         raise InputError(f"sh_degree must be 0 to {MAX_DEGREE}; got {sh_degree}")
     gaussians = gaussians_of(splat)
@@ -28,17 +46,51 @@ def limit_degree(splat: Splat, sh_degree: int) -> Splat:
 
 
 def in_morton_order(splat: Splat) -> Splat:
-    """The same rows along a curve through space, on which neighbours follow each other; files then compress better."""
+    """Order the rows along a curve through space, on which neighbours follow each other: files then compress better.
+
+    Parameters
+    ----------
+    splat : Gaussians or Asset
+        The splat.
+
+    Returns
+    -------
+    Gaussians or Asset
+        The kind that came in, with the same rows.
+    """
     gaussians = gaussians_of(splat)
     return changed(splat, gaussians[morton_order(gaussians.means)])
 
 
 def decimate(splat: Splat, count: int, progress: Progress = silent) -> Splat:
-    """At most `count` Gaussians that look as much as possible like all of them: near, similar ones become one.
+    """Merge Gaussians that are near and alike until `count` are left, which look as much as possible like all of them.
 
-    The mergers that cost least come first: see `Shapes.costs`. Each Gaussian is compared with those near it on two
-    curves through space (Morton 1966). Rows that are not merged keep their bits. Raises InputError when count is less
-    than 1, or numbers are not finite.
+    The mergers that cost least come first: see `Shapes.costs` of edit/mixture.py. Each Gaussian is compared with those
+    near it on two curves through space (Morton 1966). Rows that are not merged keep their bits.
+
+    Parameters
+    ----------
+    splat : Gaussians or Asset
+        The splat.
+    count : int
+        How many may be left, 1 or more.
+    progress : callable
+        Told what is being done, as `progress(what, done, of)`.
+
+    Returns
+    -------
+    Gaussians or Asset
+        The kind that came in, with at most `count` Gaussians.
+
+    Raises
+    ------
+    InputError
+        When `count` is less than 1, or a number is not finite.
+
+    Examples
+    --------
+    >>> len(edit.decimate(gaussians, len(gaussians) // 2))
+    10
     """
     gaussians = gaussians_of(splat)
     if count < 1:

@@ -17,25 +17,66 @@ MIXED = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9)  # odd: cel
 
 @dataclass(frozen=True, eq=False)
 class Seam:
-    """Where a second splat meets a first one; space is looked at in cubes."""
+    """Where a second splat meets a first one; space is looked at in cubes.
 
-    cell: float  # edge of a cube, world units
-    cells: int  # that the second splat is in
-    shared: int  # of them, that the first splat is in as well
-    count: int  # Gaussians of the second splat
-    doubles: int  # of them, in cubes where the first has at least half as much cover
-    color: tuple[float, float, float]  # mean red, green and blue of the second less those of the first, where shared
-    color_apart: float  # mean size of that difference, whatever its sign, from 0 to 1
-    density: float  # Gaussians of the second for each one of the first, where shared
-    is_double: Tensor  # (N,) which Gaussians of the second are doubles
+    Attributes
+    ----------
+    cell : float
+        Edge of a cube, world units.
+    cells : int
+        Cubes that the second splat is in.
+    shared : int
+        Of them, that the first splat is in as well.
+    count : int
+        Gaussians of the second splat.
+    doubles : int
+        Of them, in cubes where the first has at least half as much cover.
+    color : tuple of float, (3,)
+        Mean red, green and blue of the second less those of the first, where shared.
+    color_apart : float
+        Mean size of that difference, whatever its sign, from 0 to 1.
+    density : float
+        Gaussians of the second for each one of the first, where shared.
+    is_double : Tensor, (N,), bool
+        Which Gaussians of the second are doubles.
+    """
+
+    cell: float
+    cells: int
+    shared: int
+    count: int
+    doubles: int
+    color: tuple[float, float, float]
+    color_apart: float
+    density: float
+    is_double: Tensor
 
 
 def seam(first: Gaussians, second: Gaussians, cell: float | None = None) -> Seam:
-    """How the second splat meets the first.
+    """Look how a second splat meets a first one.
 
     A splat is in a cube that holds the center of a Gaussian that is not faint (FAINT); its cover there is the sum of
-    opacity times area, and its color the mean weighed by that. cell: edge of a cube, world units; None: CELL times
-    the distance of neighbors in the first.
+    opacity times area, and its color the mean weighed by that.
+
+    Parameters
+    ----------
+    first : Gaussians
+        Is there already.
+    second : Gaussians
+        Comes to it, in the same frame.
+    cell : float, optional
+        Edge of a cube, world units; without it, CELL times the distance of neighbors in the first.
+
+    Returns
+    -------
+    Seam
+        What both have, and how unlike it is.
+
+    Examples
+    --------
+    >>> met = edit.seam(gaussians, gaussians)
+    >>> met.doubles, met.color_apart
+    (20, 0.0)
     """
     first, second = first.detach().to("cpu"), second.detach().to("cpu")
     cell = cell or CELL * spacing(sample(first, 50_000).places) or 1.0

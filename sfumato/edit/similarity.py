@@ -13,28 +13,78 @@ __all__ = ["Similarity", "fit", "fit_many", "moved"]
 
 @dataclass(frozen=True, eq=False)
 class Similarity:
-    """A move of space that keeps shapes: x -> scale * rotation @ x + translation."""
+    """A move of space that keeps shapes: x -> scale * rotation @ x + translation.
 
-    rotation: Tensor  # (3, 3) float64, determinant 1
-    translation: Tensor  # (3,) float64
+    Parameters
+    ----------
+    rotation : Tensor, (3, 3), float64
+        A proper rotation.
+    translation : Tensor, (3,), float64
+        World units.
+    scale : float
+        Above 0.
+
+    Examples
+    --------
+    >>> move = edit.Similarity(edit.rotation_about((0, 1, 0), 90), torch.zeros(3).double(), 2.0)
+    >>> move.after(move.inverse()).angle < 1e-6
+    True
+    """
+
+    rotation: Tensor
+    translation: Tensor
     scale: float = 1.0
 
     @classmethod
     def identity(cls) -> "Similarity":
-        """Everything stays."""
+        """Make the move that moves nothing.
+
+        Returns
+        -------
+        Similarity
+            Everything stays.
+        """
         return cls(torch.eye(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64))
 
     def __call__(self, places: Tensor) -> Tensor:
-        """(N, 3) places, moved, float64."""
+        """Move places.
+
+        Parameters
+        ----------
+        places : Tensor, (N, 3)
+            World units.
+
+        Returns
+        -------
+        Tensor, (N, 3), float64
+            Where they are then.
+        """
         return self.scale * places.double() @ self.rotation.T + self.translation
 
     def inverse(self) -> "Similarity":
-        """The move back."""
+        """Make the move back.
+
+        Returns
+        -------
+        Similarity
+            Which undoes this one.
+        """
         back = self.rotation.T / self.scale
         return Similarity(self.rotation.T, -back @ self.translation, 1 / self.scale)
 
     def after(self, first: "Similarity") -> "Similarity":
-        """`first`, and then this."""
+        """Make one move of two.
+
+        Parameters
+        ----------
+        first : Similarity
+            Is done first, and then this.
+
+        Returns
+        -------
+        Similarity
+            Both.
+        """
         return Similarity(self.rotation @ first.rotation, self(first.translation), self.scale * first.scale)
 
     @property

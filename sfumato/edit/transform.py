@@ -43,11 +43,37 @@ _SOLID = 0.3
 
 
 def move(splat: Splat, rotation: Tensor, translation: Tensor | Sequence[float], factor: float = 1.0) -> Splat:
-    """The splat moved by x -> factor * rotation @ x + translation.
+    """Move, turn and scale a splat: x -> factor * rotation @ x + translation.
 
-    rotation (3, 3) is a proper rotation, translation (3,) in world units, factor > 0. Covariances are exact, and
-    spherical harmonics turn, so that the moved splat looks from a moved camera as it did before. Raises InputError
-    when the rotation is none, or a number not finite.
+    Covariances are exact, and spherical harmonics turn (`core.sh.rotate`), so that the moved splat looks from a moved
+    camera (`move_camera`) as it did before.
+
+    Parameters
+    ----------
+    splat : Gaussians or Asset
+        What to move. Of an Asset, up, origin and meters_per_unit move along.
+    rotation : Tensor, (3, 3)
+        A proper rotation.
+    translation : Tensor or sequence, (3,)
+        World units.
+    factor : float
+        How many times as large, above 0.
+
+    Returns
+    -------
+    Gaussians or Asset
+        The kind that came in.
+
+    Raises
+    ------
+    InputError
+        When the rotation is none, the factor is not positive, or a number is not finite.
+
+    Examples
+    --------
+    >>> moved = edit.move(gaussians, edit.rotation_about((0, 1, 0), 90), (0, 0, 1), 2.0)
+    >>> torch.allclose(moved.scales, 2 * gaussians.scales)
+    True
     """
     check_rotation("rotation", rotation)
     shift = _vector("translation", translation)
@@ -62,7 +88,29 @@ def move(splat: Splat, rotation: Tensor, translation: Tensor | Sequence[float], 
 
 
 def move_camera(camera: Camera, rotation: Tensor, translation: Tensor | Sequence[float], factor: float = 1.0) -> Camera:
-    """The camera moved along with a splat, so that it sees the same; depths are `factor` times what they were."""
+    """Move a camera as `move` moves a splat, so that it sees the same.
+
+    Parameters
+    ----------
+    camera : Camera
+        Depths that it sees become `factor` times what they were.
+    rotation : Tensor, (3, 3)
+        As for `move`.
+    translation : Tensor or sequence, (3,)
+        World units.
+    factor : float
+        As for `move`.
+
+    Returns
+    -------
+    Camera
+        With the same K and size.
+
+    Raises
+    ------
+    InputError
+        When the translation is not finite.
+    """
     linear = rotation.detach().to("cpu", torch.float64)
     viewmat = camera.viewmat.detach().to("cpu", torch.float64)
     turned = viewmat[:3, :3] @ linear.T
@@ -73,40 +121,144 @@ def move_camera(camera: Camera, rotation: Tensor, translation: Tensor | Sequence
 
 
 def translate(splat: Splat, offset: Tensor | Sequence[float]) -> Splat:
-    """The splat moved by `offset` (3,), world units. Raises InputError when that is no finite vector."""
+    """Move a splat.
+
+    Parameters
+    ----------
+    splat : Gaussians or Asset
+        What to move.
+    offset : Tensor or sequence, (3,)
+        World units.
+
+    Returns
+    -------
+    Gaussians or Asset
+        The kind that came in.
+
+    Raises
+    ------
+    InputError
+        When the offset is no finite vector.
+    """
     return move(splat, torch.eye(3), _vector("offset", offset))
 
 
 def rotate(splat: Splat, axis: Tensor | Sequence[float], degrees: float) -> Splat:
-    """The splat turned about an axis (3,) through zero, counterclockwise when the axis points at the viewer.
+    """Turn a splat about an axis through zero.
 
-    Raises InputError when the axis has no direction, or the angle is not finite.
+    Parameters
+    ----------
+    splat : Gaussians or Asset
+        What to turn.
+    axis : Tensor or sequence, (3,)
+        Of any length above 0.
+    degrees : float
+        Counterclockwise when the axis points at the viewer.
+
+    Returns
+    -------
+    Gaussians or Asset
+        The kind that came in.
+
+    Raises
+    ------
+    InputError
+        When the axis has no direction, or the angle is not finite.
     """
     return move(splat, rotation_about(axis, degrees), (0, 0, 0))
 
 
 def turn(splat: Splat, quaternion: Tensor | Sequence[float]) -> Splat:
-    """The splat turned about zero by a quaternion (4,), wxyz of any length > 0. Raises InputError when it is none."""
+    """Turn a splat about zero by a quaternion.
+
+    Parameters
+    ----------
+    splat : Gaussians or Asset
+        What to turn.
+    quaternion : Tensor or sequence, (4,)
+        wxyz, of any length above 0.
+
+    Returns
+    -------
+    Gaussians or Asset
+        The kind that came in.
+
+    Raises
+    ------
+    InputError
+        When the quaternion is zero or not finite.
+    """
     return move(splat, rotation_of(quaternion), (0, 0, 0))
 
 
 def scale(splat: Splat, factor: float) -> Splat:
-    """The splat made `factor` times as large, about zero. Raises InputError unless that is a positive number."""
+    """Make a splat larger or smaller, about zero.
+
+    Parameters
+    ----------
+    splat : Gaussians or Asset
+        What to scale.
+    factor : float
+        How many times as large, above 0.
+
+    Returns
+    -------
+    Gaussians or Asset
+        The kind that came in.
+
+    Raises
+    ------
+    InputError
+        When the factor is not a positive number.
+    """
     return move(splat, torch.eye(3), (0, 0, 0), factor)
 
 
 def middle(gaussians: Gaussians) -> Tensor:
-    """(3,) float64, world units: the median of the means of what is solid, opacity above 0.3; zero of none."""
+    """Find the middle of what is solid: the median of the means with opacity above 0.3.
+
+    Parameters
+    ----------
+    gaussians : Gaussians
+        When nothing is solid, all of them count.
+
+    Returns
+    -------
+    Tensor, (3,), float64
+        World units; zero when there are none.
+
+    Examples
+    --------
+    >>> centered = edit.translate(gaussians, -edit.middle(gaussians))
+    """
     solid = gaussians.means[(gaussians.opacities > _SOLID).nonzero()[:, 0]]
     means = (solid if len(solid) else gaussians.means).detach()
     return means.median(dim=0).values.cpu().double() if len(means) else torch.zeros(3, dtype=torch.float64)
 
 
 def upright(splat: Splat, up: Tensor | Sequence[float] | None = None) -> Splat:
-    """The splat turned, by no more than needed, so that the direction `up` (3,) becomes up as files have it.
+    """Turn a splat, by no more than needed, so that `up` becomes up as files have it: -y in the canonical frame.
 
-    That is -y in the canonical frame. up: None takes what the asset says of it. Raises InputError when nobody says
-    where up is, or that is no direction.
+    Parameters
+    ----------
+    splat : Gaussians or Asset
+        What to turn.
+    up : Tensor or sequence, (3,), optional
+        Direction that is up now; without it, what the Asset says.
+
+    Returns
+    -------
+    Gaussians or Asset
+        The kind that came in; an Asset says from then on where its up is.
+
+    Raises
+    ------
+    InputError
+        When nobody says where up is, or that is no direction.
+
+    Examples
+    --------
+    >>> standing = edit.upright(gaussians, up=(0, 0, 1))  # z was up
     """
     asset: Gaussians | Asset = splat
     said, axes = (asset.up, asset.axes) if isinstance(asset, Asset) else (None, CANONICAL)
@@ -119,12 +271,53 @@ def upright(splat: Splat, up: Tensor | Sequence[float] | None = None) -> Splat:
 
 
 def upright_rotation(up: Tensor | Sequence[float], axes: str = CANONICAL) -> Tensor:
-    """(3, 3) float64: the smallest rotation that turns `up` (3,) to the frame's; raises InputError as `upright`."""
+    """Find the smallest rotation that turns `up` to where a frame has it.
+
+    Parameters
+    ----------
+    up : Tensor or sequence, (3,)
+        A direction of any length above 0.
+    axes : str
+        The frame of the numbers, as in `core.axes`.
+
+    Returns
+    -------
+    Tensor, (3, 3), float64
+        A rotation.
+
+    Raises
+    ------
+    InputError
+        When `up` is no direction, or `axes` no frame.
+    """
     return rotation_between(direction("up", up), _up_of(axes))
 
 
 def rotation_about(axis: Tensor | Sequence[float], degrees: float) -> Tensor:
-    """(3, 3) float64 of an axis (3,) of any length > 0 and an angle. Raises InputError when they are none."""
+    """Make the rotation about an axis.
+
+    Parameters
+    ----------
+    axis : Tensor or sequence, (3,)
+        Of any length above 0.
+    degrees : float
+        Counterclockwise when the axis points at the viewer.
+
+    Returns
+    -------
+    Tensor, (3, 3), float64
+        A rotation.
+
+    Raises
+    ------
+    InputError
+        When the axis has no direction, or the angle is not finite.
+
+    Examples
+    --------
+    >>> (edit.rotation_about((0, 0, 1), 90) @ torch.tensor([1.0, 0, 0]).double()).round().tolist()
+    [0.0, 1.0, 0.0]
+    """
     if not math.isfinite(degrees):
         raise InputError(f"degrees must be a finite number; got {degrees:g}")
     half = math.radians(degrees) / 2
@@ -134,7 +327,23 @@ def rotation_about(axis: Tensor | Sequence[float], degrees: float) -> Tensor:
 
 
 def rotation_of(quaternion: Tensor | Sequence[float]) -> Tensor:
-    """(3, 3) float64 of a quaternion (4,), wxyz of any length > 0. Raises InputError when it is none."""
+    """Make the rotation of a quaternion.
+
+    Parameters
+    ----------
+    quaternion : Tensor or sequence, (4,)
+        wxyz, of any length above 0.
+
+    Returns
+    -------
+    Tensor, (3, 3), float64
+        A rotation.
+
+    Raises
+    ------
+    InputError
+        When the quaternion is zero or not finite.
+    """
     quat = torch.as_tensor(quaternion).detach().to("cpu", torch.float64)
     check_shape("quaternion", quat, (4,))
     if not quat.isfinite().all() or not quat.any():
@@ -143,7 +352,20 @@ def rotation_of(quaternion: Tensor | Sequence[float]) -> Tensor:
 
 
 def rotation_between(source: Tensor, target: Tensor) -> Tensor:
-    """(3, 3) float64: the smallest rotation that turns one unit vector (3,) into another."""
+    """Find the smallest rotation that turns one direction into another.
+
+    Parameters
+    ----------
+    source : Tensor, (3,), float64
+        Of length 1.
+    target : Tensor, (3,), float64
+        Of length 1.
+
+    Returns
+    -------
+    Tensor, (3, 3), float64
+        A rotation; half a turn about anything across when they are opposite.
+    """
     between = source + target
     if between.norm() < _PARALLEL**0.5:  # opposite: half a turn about anything across
         across = torch.linalg.cross(source, torch.eye(3, dtype=torch.float64)[source.abs().argmin()])

@@ -45,15 +45,52 @@ FORMATS: tuple[Format, ...] = (compressed_ply, points, ply, sog, gltf, usd, spz,
 
 
 def read(path: Path | str) -> Gaussians:
-    """The Gaussians in a file or folder of any known format, in the canonical frame; see `read_asset`."""
+    """Read the Gaussians of a file or folder of any known format, in the canonical frame; see `read_asset`.
+
+    Parameters
+    ----------
+    path : Path or str
+        The file, or the folder of a format that has one; its format is found by its content.
+
+    Returns
+    -------
+    Gaussians
+        Every row of the file, in its order.
+
+    Raises
+    ------
+    InputError
+        When it is missing, damaged, or of no known format.
+    """
     return read_asset(path).gaussians
 
 
 def read_asset(path: Path | str, raw: bool = False) -> Asset:
-    """The splat in a file or folder of any known format, with what the file says about it.
+    """Read a splat of any known format, with what its file says about it.
 
-    The numbers are in the frame that PLY has by custom (`core.axes.CANONICAL`) or, raw, in that of the file. No row is
-    dropped. Raises InputError when it is missing, damaged, or of no known format.
+    Parameters
+    ----------
+    path : Path or str
+        The file, or the folder of a format that has one; its format is found by its content.
+    raw : bool
+        Leave the numbers in the file's frame; else they come in the one that PLY has by custom
+        (`core.axes.CANONICAL`).
+
+    Returns
+    -------
+    Asset
+        With every row of the file, also those whose numbers are not finite.
+
+    Raises
+    ------
+    InputError
+        When it is missing, damaged, or of no known format.
+
+    Examples
+    --------
+    >>> asset = sfumato.read_asset("splat.ply")
+    >>> asset.format, len(asset), asset.gaussians.degree
+    ('PLY', 20, 1)
     """
     path = Path(path)
     known = format_of(path)
@@ -61,20 +98,57 @@ def read_asset(path: Path | str, raw: bool = False) -> Asset:
 
 
 def count(path: Path | str) -> int:
-    """How many Gaussians a file says it holds, at the cost of its first bytes.
+    """Read how many Gaussians a file says it holds, at the cost of its first bytes.
 
-    Raises InputError as `read` does, for what can be seen without reading them: no splat, or fewer bytes than promised.
+    Parameters
+    ----------
+    path : Path or str
+        As for `read`.
+
+    Returns
+    -------
+    int
+        Rows.
+
+    Raises
+    ------
+    InputError
+        As `read`, for what can be seen without reading them: no splat, or fewer bytes than promised.
     """
     path = Path(path)
     return format_of(path).count(path)
 
 
 def write(path: Path | str, splat: Gaussians | Asset, options: WriteOptions | None = None) -> None:
-    """Write a splat in the format of the suffix; the file appears whole or not at all.
+    """Write a splat in the format of the path's suffix; the file appears whole or not at all.
 
-    What the format has no room for is warned of (SfumatoWarning); Gaussians whose numbers are not finite are left out
-    where a format cannot hold them. Raises InputError when no format has the suffix, or the splat does not fit into
-    it, OSError when the place cannot be written.
+    Parameters
+    ----------
+    path : Path or str
+        What exists there is replaced.
+    splat : Gaussians or Asset
+        Gaussians are taken to be in the canonical frame, and not told to be anything else.
+    options : WriteOptions, optional
+        Where a format has a choice.
+
+    Raises
+    ------
+    InputError
+        When no format has the suffix, or the splat does not fit into it.
+    OSError
+        When the place cannot be written.
+
+    Warns
+    -----
+    SfumatoWarning
+        When the format has no room for something. Gaussians whose numbers are not finite are left out where a format
+        cannot hold them.
+
+    Examples
+    --------
+    >>> sfumato.write("small.spz", gaussians, sfumato.WriteOptions(spz_version=4))
+    >>> len(sfumato.read("small.spz"))
+    20
     """
     path = Path(path)
     known = check_suffix(path)
