@@ -1,5 +1,6 @@
 """Gaussians -> Gaussians: select, clean, transform, merge, reduce."""
 
+from sfumato.edit.clean import REASONS, Criteria, Findings, clean, inspect
 from sfumato.edit.color import contrast, exposure, mean_color, recolor, saturation, tint, white_balance
 from sfumato.edit.crop import (
     crop_box,
@@ -19,7 +20,9 @@ from sfumato.edit.lint_finding import Finding
 from sfumato.edit.merge import Joined, MergeOptions, merge
 from sfumato.edit.reduce import decimate, in_morton_order, limit_degree
 from sfumato.edit.seam import Seam, seam
+from sfumato.edit.segment import UNLABELLED, join_nearest, label, vote
 from sfumato.edit.similarity import Similarity
+from sfumato.edit.spoilage import spoilage
 from sfumato.edit.transform import (
     middle,
     move,
@@ -34,17 +37,24 @@ from sfumato.edit.transform import (
     upright,
     upright_rotation,
 )
+from sfumato.edit.visibility import Visibility, visibility
 
 __all__ = [
+    "REASONS",
+    "UNLABELLED",
     "AlignOptions",
     "Alignment",
     "Condition",
+    "Criteria",
     "Finding",
+    "Findings",
     "Joined",
     "MergeOptions",
     "Seam",
     "Similarity",
+    "Visibility",
     "align",
+    "clean",
     "contrast",
     "crop_box",
     "crop_camera_hull",
@@ -56,7 +66,10 @@ __all__ = [
     "inside_box",
     "inside_camera_hull",
     "inside_sphere",
+    "inspect",
+    "join_nearest",
     "keep",
+    "label",
     "limit_degree",
     "lint",
     "matches",
@@ -75,11 +88,14 @@ __all__ = [
     "scale",
     "seam",
     "select",
+    "spoilage",
     "tint",
     "translate",
     "turn",
     "upright",
     "upright_rotation",
     "views_seeing",
+    "visibility",
+    "vote",
     "white_balance",
 ]

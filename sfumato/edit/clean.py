@@ -35,21 +35,53 @@ LEAST_CAMERAS = 2  # are few, in a scene of however few
 
 @dataclass(frozen=True)
 class Criteria:
-    """What is too much; None looks for no such thing. The defaults cost trained scenes nothing, as benchmarks/clean.py
-    measures, so they are bold only where cameras show that few pictures depend on it.
+    """What is too much for `inspect`; None looks for no such thing.
+
+    The defaults cost trained scenes nothing, as benchmarks/clean.py measures, so they are bold only where cameras show
+    that few pictures depend on it.
+
+    Parameters
+    ----------
+    faint : float or None
+        Opacity below which: 2 of 255; optimizers leave such rows behind.
+    giant : float or None
+        Largest standard deviation, in radii of the scene, above which.
+    needle : float or None
+        Longest to middle standard deviation above which, where ...
+    length : float
+        ... the longest is above so many radii of the scene: shorter ones draw edges.
+    isolated : float or None
+        Gap to the three nearest, in its largest standard deviation, or in typical gaps, above which.
+    unseen : float or None
+        Share of all blend weight that the least seen may make, taken together.
+    spoils : float or None
+        What it adds to the photos' squared error, as of `spoilage`, above which.
+    few : float
+        Share of the cameras up to which they are few, and never fewer than two.
+    near : float or None
+        Depth, in median depths of what the camera sees, below which, where few cameras see it.
+    lonely : float or None
+        As isolated, where few cameras see it.
+    spike : float or None
+        As needle, of any length, where few cameras see it.
+
+    Raises
+    ------
+    InputError
+        When a number is below 0 or not finite.
     """
 
-    faint: float | None = 0.008  # opacity below which: 2 of 255; optimizers leave such rows behind
-    giant: float | None = 1.0  # largest standard deviation, in radii of the scene, above which
-    needle: float | None = 30.0  # longest to middle standard deviation above which, where ...
-    length: float = 0.5  # ... the longest is above so many radii of the scene: shorter ones draw edges
-    isolated: float | None = 10.0  # gap to the three nearest, in its largest standard deviation, or in typical gaps
-    unseen: float | None = 5e-4  # share of all blend weight that the least seen may make, taken together
-    spoils: float | None = 0.1  # what it adds to the photos' squared error, as of `spoilage`, above which
-    few: float = 0.1  # share of the cameras up to which they are few, and never fewer than two
-    near: float | None = 0.5  # depth, in median depths of what the camera sees, below which
-    lonely: float | None = 3.0  # as isolated, where few cameras see it
-    spike: float | None = 30.0  # as needle, of any length, where few cameras see it
+    faint: float | None = 0.008
+    giant: float | None = 1.0
+    needle: float | None = 30.0
+    length: float = 0.5
+    isolated: float | None = 10.0
+    unseen: float | None = 5e-4
+    spoils: float | None = 0.1
+    few: float = 0.1
+    near: float | None = 0.5
+    lonely: float | None = 3.0
+    spike: float | None = 30.0
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -60,9 +92,15 @@ class Criteria:
 
 @dataclass(frozen=True, eq=False)
 class Findings:
-    """Which Gaussians are to go, and why."""
+    """Which Gaussians are to go, and why.
 
-    reasons: Tensor  # (N,) int64: the place in REASONS, from 1; 0 stays
+    Attributes
+    ----------
+    reasons : Tensor, (N,), int64
+        The place in REASONS, from 1 on; 0 stays.
+    """
+
+    reasons: Tensor
 
     @property
     def removed(self) -> Tensor:
@@ -75,7 +113,23 @@ class Findings:
         return self.reasons == 0
 
     def of(self, reason: str) -> Tensor:
-        """(N,) True for what goes for this reason first. Raises InputError when the reason is not in REASONS."""
+        """Ask which Gaussians go for a reason.
+
+        Parameters
+        ----------
+        reason : str
+            One of REASONS.
+
+        Returns
+        -------
+        Tensor, (N,), bool
+            True where this is the first reason that was found.
+
+        Raises
+        ------
+        InputError
+            When there is no such reason.
+        """
         if reason not in REASONS:
             raise InputError(f"no reason {reason!r} (known: {', '.join(REASONS)})")
         return self.reasons == list(REASONS).index(reason) + 1
@@ -95,10 +149,36 @@ def inspect(
 ) -> Findings:
     """Look for what a scene is better without, changing nothing.
 
-    seen: what the training cameras see of these Gaussians; spoiled: (N,) what they spoil of the training photos, as
-    `spoilage` finds; without them, only reasons that need no camera, or no photo, are looked for. Floaters are what
-    training invents where few photos contradict it (Warburg et al. 2023): in front of single cameras, or out where no
-    camera looks. Raises InputError when `seen` or `spoiled` is of another number of Gaussians.
+    Floaters are what training invents where few photos contradict it (Warburg et al. 2023): in front of single cameras,
+    or out where no camera looks.
+
+    Parameters
+    ----------
+    gaussians : Gaussians
+        N of them.
+    criteria : Criteria, optional
+        What is too much.
+    seen : Visibility, optional
+        What the training cameras see of these Gaussians; without it, only reasons that need no camera are looked for.
+    spoiled : Tensor, (N,), optional
+        What they spoil of the training photos, as `spoilage` finds; without it, photos are not asked.
+
+    Returns
+    -------
+    Findings
+        What is to go, and why.
+
+    Raises
+    ------
+    InputError
+        When `seen` or `spoiled` is of another number of Gaussians.
+
+    Examples
+    --------
+    >>> found = edit.inspect(gaussians, edit.Criteria(faint=0.6), edit.visibility(gaussians, cameras))
+    >>> kept = edit.keep(gaussians, found.kept)
+    >>> found.counts["faint"] == int((gaussians.opacities < 0.6).sum())
+    True
     """
     criteria = criteria or Criteria()
     if spoiled is not None:
@@ -126,7 +206,29 @@ def clean(
     seen: Visibility | None = None,
     spoiled: Tensor | None = None,
 ) -> Gaussians:
-    """The Gaussians without what `inspect` finds, in their order."""
+    """Leave out what `inspect` finds.
+
+    Parameters
+    ----------
+    gaussians : Gaussians
+        N of them.
+    criteria : Criteria, optional
+        What is too much.
+    seen : Visibility, optional
+        What the training cameras see of these Gaussians.
+    spoiled : Tensor, (N,), optional
+        What they spoil of the training photos.
+
+    Returns
+    -------
+    Gaussians
+        The others, in their order.
+
+    Raises
+    ------
+    InputError
+        As `inspect`.
+    """
     return gaussians[inspect(gaussians, criteria, seen, spoiled).kept.nonzero()[:, 0]]
 
 

@@ -24,12 +24,45 @@ def vote(
     settings: RenderSettings | None = None,
     backend: str = "auto",
 ) -> Tensor:
-    """(N, L) how much of the pictures each Gaussian makes where they have label l, pixels, summed over `ballots`.
+    """Let labelled pictures vote on what each Gaussian is part of.
 
-    ballots: cameras, and (H, W, L) in [0, 1] of their pictures: how much of the pixel has the label; pixels without
-    any label do not vote. A Gaussian's vote in a pixel is its blend weight there, for which argmax is the best
-    labelling of all when labels are blended like colors (Shen et al. 2024, FlashSplat). Raises InputError
-    when there is no ballot, or L differs between them; else as `visibility`.
+    A Gaussian's vote in a pixel is its blend weight there, for which argmax is the best labelling of all when labels
+    are blended like colors (Shen et al. 2024, FlashSplat).
+
+    Parameters
+    ----------
+    gaussians : Gaussians
+        N of them.
+    ballots : iterable of (Camera, Tensor)
+        Cameras, and (H, W, L) in [0, 1] of their pictures: how much of the pixel has the label; pixels without any
+        label do not vote.
+    settings : RenderSettings, optional
+        Those the Gaussians are rendered with.
+    backend : {"auto", "gpu", "cpu", "reference"}
+        What computes.
+
+    Returns
+    -------
+    Tensor, (N, L)
+        How much of the pictures each Gaussian makes where they have label l, pixels, summed over `ballots`.
+
+    Raises
+    ------
+    InputError
+        When there is no ballot.
+    ShapeError
+        When L differs between ballots, or their size from the camera's.
+    BackendError
+        When the backend cannot run here.
+    TileListError
+        As `Backend.bin` does.
+
+    Examples
+    --------
+    >>> left = torch.zeros(48, 64, 2)  # two labels
+    >>> left[:, :32, 0], left[:, 32:, 1] = 1, 1
+    >>> votes = edit.vote(gaussians, [(cameras[0], left)])
+    >>> part = edit.keep(gaussians, edit.label(votes) == 0)
     """
     total: Tensor | None = None
     for camera, maps in ballots:
@@ -43,10 +76,26 @@ def vote(
 
 
 def label(votes: Tensor, share: float = 0.0, least: float = SEEN) -> Tensor:
-    """(N,) int64 the label with most votes (N, L); UNLABELLED where that is less than a share of all the votes.
+    """Give each Gaussian the label with most votes.
 
-    least: pixels of votes below which nothing is known of a Gaussian, which stays UNLABELLED, too. Raises InputError
-    when the share is not in [0, 1].
+    Parameters
+    ----------
+    votes : Tensor, (N, L)
+        As of `vote`.
+    share : float
+        Of all its votes that the winner must have, 0 to 1; else it stays UNLABELLED.
+    least : float
+        Pixels of votes below which nothing is known of a Gaussian, which stays UNLABELLED, too.
+
+    Returns
+    -------
+    Tensor, (N,), int64
+        0 to L - 1, or UNLABELLED, which is -1.
+
+    Raises
+    ------
+    InputError
+        When the share is not from 0 to 1.
     """
     check_shape("votes", votes, ("N", "L"))
     if not 0 <= share <= 1:
@@ -57,9 +106,24 @@ def label(votes: Tensor, share: float = 0.0, least: float = SEEN) -> Tensor:
 
 
 def join_nearest(gaussians: Gaussians, labels: Tensor) -> Tensor:
-    """(N,) the same labels, where UNLABELLED Gaussians take that of the nearest labelled one, by their means.
+    """Give UNLABELLED Gaussians the label of the nearest labelled one, by their means.
 
-    Gaussians with means that are not finite stay as they are, and so do all when none has a label.
+    Parameters
+    ----------
+    gaussians : Gaussians
+        N of them; those with means that are not finite stay as they are.
+    labels : Tensor, (N,), int64
+        As of `label`; when none has a label, all stay as they are.
+
+    Returns
+    -------
+    Tensor, (N,), int64
+        Labels.
+
+    Raises
+    ------
+    ShapeError
+        When there are not as many labels as Gaussians.
     """
     check_shape("labels", labels, ("N",), N=len(gaussians))
     means = gaussians.means.detach().cpu()

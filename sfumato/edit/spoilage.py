@@ -27,12 +27,41 @@ def spoilage(
     backend: str = "auto",
     progress: Progress = silent,
 ) -> Tensor:
-    """(N,) what a Gaussian adds to the error that the photos show, a mean over its blend weight, squared color.
+    """Find what each Gaussian adds to the error that the photos show.
 
     A picture is linear in each opacity o: without the Gaussian it changes by -D, D = o dI/do, and half its squared
     error by -r D + D D / 2, r = I - photo. Summed here is r D, which is 0 on average for what was trained on these
-    photos, and D D for what was not and hides them: 0.1 where it is 0.3 off in each color. 0 where hardly seen.
-    Pixels that masks ignore say nothing. Raises InputError when there are no views; else as `visibility`.
+    photos, and D D for what was not and hides them: 0.1 where it is 0.3 off in each color. Pixels that masks ignore say
+    nothing.
+
+    Parameters
+    ----------
+    gaussians : Gaussians
+        N of them.
+    views : iterable of View
+        The training photos.
+    settings : RenderSettings, optional
+        Those the Gaussians are rendered with.
+    background : tuple of float, (3,)
+        Color behind everything, 0 to 1; a Scene has it.
+    backend : {"auto", "gpu", "cpu", "reference"}
+        What computes.
+    progress : callable
+        Told what is being done, as `progress(what, done, of)`.
+
+    Returns
+    -------
+    Tensor, (N,)
+        Mean over its blend weight, squared color; 0 where hardly seen.
+
+    Raises
+    ------
+    InputError
+        When there are no views.
+    BackendError
+        When the backend cannot run here.
+    TileListError
+        As `Backend.bin` does.
     """
     settings = replace(settings or RenderSettings(), depth=False)
     means = gaussians.means
@@ -53,10 +82,9 @@ def spoilage(
             image.backward(wrong if shown is None else wrong * shown)  # type: ignore[no-untyped-call]
             if leaves.opacities.grad is not None:
                 spoiled += leaves.opacities.grad * leaves.opacities.detach()
-            leaves = splats.leaves()
-            image, _, _ = stages.blend(leaves, tiles, black, settings)
-            image.backward(torch.ones_like(image) if shown is None else shown.expand_as(image))  # type: ignore[no-untyped-call]
-            if leaves.colors.grad is not None:
+            leaves = splats.leaves() image, _, _ = stages.blend(leaves, tiles, black, settings)
+            image.backward(torch.ones_like(image) if shown is None else shown.expand_as(image))  # type:
+            ignore[no-untyped-call] if leaves.colors.grad is not None:
                 weights += leaves.colors.grad[:, 0]
         progress("comparing with every photo", count, 0)
     if not count:

@@ -32,20 +32,48 @@ class Weighing:
 
 @dataclass(frozen=True, eq=False)
 class Visibility:
-    """What some cameras see of N Gaussians. A blend weight is alpha_i T_i, Eq. 3 of Kerbl et al. 2023."""
+    """What some cameras see of N Gaussians.
 
-    total: Tensor  # (N,) sum of the blend weights over the pixels of all cameras, pixels
-    largest: Tensor  # (N,) the same in the camera where it is largest, pixels
-    share: Tensor  # (N,) the same as a share of the picture, where that is largest
-    cameras: Tensor  # (N,) int64: how many give it a weight of at least SEEN pixels
-    nearness: Tensor  # (N,) least depth where seen, in median depths of what that camera sees; inf: never seen
-    count: int  # of the cameras
+    Attributes
+    ----------
+    total : Tensor, (N,)
+        Sum of the blend weights over the pixels of all cameras, pixels; a blend weight is alpha_i T_i, Eq. 3 of Kerbl
+        et al. 2023.
+    largest : Tensor, (N,)
+        The same in the camera where it is largest, pixels.
+    share : Tensor, (N,)
+        The same as a share of the picture, where that is largest.
+    cameras : Tensor, (N,), int64
+        How many give it a weight of at least SEEN pixels.
+    nearness : Tensor, (N,)
+        Least depth where seen, in median depths of what that camera sees; infinite: never seen.
+    count : int
+        Of the cameras.
+    """
+
+    total: Tensor
+    largest: Tensor
+    share: Tensor
+    cameras: Tensor
+    nearness: Tensor
+    count: int
 
     def __len__(self) -> int:
         return len(self.total)
 
     def to(self, device: torch.device | str) -> "Visibility":
-        """The same on another device."""
+        """Bring it to another device.
+
+        Parameters
+        ----------
+        device : torch.device or str
+            Where to.
+
+        Returns
+        -------
+        Visibility
+            The same numbers there.
+        """
         total, largest, share, cameras, nearness = (
             tensor.to(device) for tensor in (self.total, self.largest, self.share, self.cameras, self.nearness)
         )
@@ -64,11 +92,36 @@ def visibility(
     backend: str = "auto",
     progress: Progress = silent,
 ) -> Visibility:
-    """How much of the pictures of `cameras` each Gaussian makes, whatever its color.
+    """Find how much of the cameras' pictures each Gaussian makes, whatever its color.
 
-    settings are those the Gaussians are rendered with. A picture drawn and one backpropagated per camera, where the
-    Gaussians are. Raises InputError when there are no cameras, BackendError when the backend cannot run here,
-    TileListError as `Backend.bin` does.
+    A picture drawn and one backpropagated per camera, where the Gaussians are.
+
+    Parameters
+    ----------
+    gaussians : Gaussians
+        N of them.
+    cameras : sequence of Camera
+        Those of the training photos, to find floaters.
+    settings : RenderSettings, optional
+        Those the Gaussians are rendered with.
+    backend : {"auto", "gpu", "cpu", "reference"}
+        What computes.
+    progress : callable
+        Told what is being done, as `progress(what, done, of)`.
+
+    Returns
+    -------
+    Visibility
+        Where the Gaussians are.
+
+    Raises
+    ------
+    InputError
+        When there are no cameras.
+    BackendError
+        When the backend cannot run here.
+    TileListError
+        As `Backend.bin` does.
     """
     if not cameras:
         raise InputError("cameras must hold at least one camera to see the Gaussians; got none")
