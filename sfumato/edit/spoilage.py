@@ -82,9 +82,10 @@ def spoilage(
             image.backward(wrong if shown is None else wrong * shown)  # type: ignore[no-untyped-call]
             if leaves.opacities.grad is not None:
                 spoiled += leaves.opacities.grad * leaves.opacities.detach()
-            leaves = splats.leaves() image, _, _ = stages.blend(leaves, tiles, black, settings)
-            image.backward(torch.ones_like(image) if shown is None else shown.expand_as(image))  # type:
-            ignore[no-untyped-call] if leaves.colors.grad is not None:
+            leaves = splats.leaves()
+            image, _, _ = stages.blend(leaves, tiles, black, settings)
+            image.backward(torch.ones_like(image) if shown is None else shown.expand_as(image))  # type: ignore[no-untyped-call]
+            if leaves.colors.grad is not None:
                 weights += leaves.colors.grad[:, 0]
         progress("comparing with every photo", count, 0)
     if not count:
