@@ -171,6 +171,7 @@ class Found:
     heap: float = 0.0  # of JavaScript on the page's thread, garbage collected
     renderer_process: float = 0.0  # memory of its own, workers and typed arrays included
     gpu_process: float = 0.0  # software GL keeps its textures here
+    gaussians: int = 0  # that the page says it loaded
     drawn: int = 0
     pictures: list[Tensor] = field(default_factory=list)  # (H, W, 3) uint8, one for each camera that was asked for
 
@@ -304,7 +305,7 @@ def _drive(page: Any, found: Found, path: Sequence[dict[str, Any]], stills: int,
     found.still = page.evaluate("path => bench.frames(path)", [path[0]] * stills)["frames"]
     statistics = page.evaluate("bench.statistics()")
     found.sorts, found.read_backs = statistics["sorts"]["worker"], statistics["sorts"]["readBack"]
-    found.drawn = statistics["drawn"]
+    found.gaussians, found.drawn = statistics["gaussians"] or 0, statistics["drawn"]
 
 
 def _picture(read: dict[str, Any]) -> Tensor:
