@@ -23,8 +23,8 @@ class Writing:
     """Keep the numbers in the frame of the file that is read; else they go to the one that readers expect."""
     spz_version: Literal[2, 3, 4] = 3
     """Of .spz: 3 is read by most programs, 4 is smaller, 2 is for old engines."""
-    spz_sh_bits: Literal[4, 5, 6, 7, 8] = 4
-    """Of .spz, bits of each spherical harmonic: 4 as in other programs, 8 larger and truer."""
+    spz_sh_bits: Literal[4, 5, 6, 7, 8] = 6
+    """Of .spz, bits of each spherical harmonic: other programs take 4, smaller and visibly worse; 8 is truer."""
     ksplat_level: Literal[0, 1, 2] = 1
     """Of .ksplat: floats, 16 bits, or harmonics in 8 bits."""
 

@@ -27,7 +27,7 @@ from sfumato.formats.losses import warn_clamped, warn_lost
 from sfumato.formats.options import WriteOptions
 from sfumato.formats.parts import gathered, logit
 from sfumato.formats.ply import rest_columns
-from sfumato.formats.ply_comments import read_comments, write_comments
+from sfumato.formats.ply.comments import read_comments, write_comments
 from sfumato.formats.quaternions import keep_smallest_three, restore_from_three
 
 __all__ = ["EXACT", "NAME", "SUFFIXES", "count", "read", "recognizes", "write"]

@@ -9,10 +9,9 @@ from pathlib import Path
 from sfumato.core.errors import InputError
 from sfumato.core.units import say_bytes
 
-__all__ = ["MOST_EXPANSION", "check_promise", "gunzip", "opened", "read_member"]
+__all__ = ["MOST_EXPANSION", "check_promise", "opened", "read_member"]
 
 MOST_EXPANSION = 1032  # times that deflate can make bytes more (RFC 1951: 258 for a code of 2 bits)
-_STEP = 1 << 20  # bytes
 _BRIEF = 60  # letters of what a library says
 
 
@@ -34,25 +33,6 @@ def check_promise(path: Path, count: int, needed: int, there: int) -> None:
             f"{path} is truncated: it promises {count} Gaussians, which take {needed} bytes, and {there} follow; "
             "copy or download it again"
         )
-
-
-def gunzip(path: Path, data: bytes, most: int) -> bytes:
-    """The content of a gzip stream, at most `most` bytes. Raises InputError when it is damaged, cut, or larger."""
-    parts, length = [], 0
-    stream = zlib.decompressobj(zlib.MAX_WBITS | 16)
-    try:
-        while not stream.eof:
-            part = stream.decompress(data, _STEP)
-            data = stream.unconsumed_tail
-            parts.append(part)
-            length += len(part)
-            if length > most:
-                raise InputError(f"{path} unpacks to more than the {say_bytes(most)} that it promises; it is damaged")
-            if not part and not data and not stream.eof:
-                raise InputError(f"{path} is truncated: its gzip stream has no end; copy or download it again")
-    except zlib.error as error:
-        raise InputError(f"{path} is damaged: its gzip stream cannot be unpacked ({error})") from None
-    return b"".join(parts)
 
 
 def read_member(path: Path, archive: zipfile.ZipFile, name: str, most: int) -> bytes:

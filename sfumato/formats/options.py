@@ -8,13 +8,22 @@ __all__ = ["WriteOptions"]
 
 @dataclass(frozen=True)
 class WriteOptions:
-    """Each format reads those that concern it."""
+    """What a writer may be told, each where a format has a choice.
+
+    Parameters
+    ----------
+    raw : bool
+        The numbers go to the file as they are, in whatever frame they have; else in the frame its readers expect.
+    spz_version : {2, 3, 4}
+        3 is read by most programs, 4 is smaller (zstd), 2 is for old engines: its rotations are rough.
+    spz_sh_bits : {4, 5, 6, 7, 8}
+        Bits of each harmonic, with one more for those of degree 1: other programs take 4, smaller and visibly worse; 8
+        is truer.
+    ksplat_level : {0, 1, 2}
+        0: floats. 1: 16 bits. 2: harmonics in 8 bits.
+    """
 
     raw: bool = False
-    """The numbers go to the file as they are, in whatever frame they have; else in the frame its readers expect."""
     spz_version: Literal[2, 3, 4] = 3
-    """3 is read by most programs, 4 is smaller (zstd), 2 is for old engines: its rotations are rough."""
-    spz_sh_bits: Literal[4, 5, 6, 7, 8] = 4
-    """Bits of each harmonic, with one more for those of degree 1: 4 as in other programs, 8 larger and truer."""
+    spz_sh_bits: Literal[4, 5, 6, 7, 8] = 6
     ksplat_level: Literal[0, 1, 2] = 1
-    """0: floats. 1: 16 bits. 2: harmonics in 8 bits."""

@@ -21,7 +21,8 @@ from sfumato.core.axes import reframe
 from sfumato.core.errors import InputError, SfumatoWarning
 from sfumato.core.gaussians import Gaussians
 from sfumato.core.sh import C0
-from sfumato.formats import gltf, gltf_write, ply, spz
+from sfumato.formats import gltf, ply, spz
+from sfumato.formats.gltf import encode
 from sfumato.formats.options import WriteOptions
 
 from scenes import crowd
@@ -189,7 +190,7 @@ def check_round_trip(found: Gaussians, wanted: Gaussians) -> None:
 
 @pytest.mark.parametrize("suffix", gltf.SUFFIXES)
 def test_rows_longer_than_a_chunk(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
-    monkeypatch.setattr(gltf_write, "CHUNK", 6)
+    monkeypatch.setattr(encode, "CHUNK", 6)
     monkeypatch.setattr(gltf, "CHUNK", 7)
     wanted = crowd(20, 1)
     formats.write(tmp_path / f"a{suffix}", wanted)
@@ -450,8 +451,8 @@ def test_instances_are_limited(tmp_path: Path) -> None:
 
 
 def test_too_large_for_its_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gltf_write, "MOST_GLB", 1000)
-    monkeypatch.setattr(gltf_write, "MOST_TEXT", 1000)
+    monkeypatch.setattr(encode, "MOST_GLB", 1000)
+    monkeypatch.setattr(encode, "MOST_TEXT", 1000)
     for name, words in (("a.glb", "write a .ply"), ("a.gltf", "write a .glb")):
         with pytest.raises(InputError, match=words):
             formats.write(tmp_path / name, crowd(100, 3))

@@ -14,7 +14,7 @@ from sfumato.core.gaussians import Gaussians
 from sfumato.core.rotation import matrix_from_quaternion
 from sfumato.core.sh import C0, bases_of_degree
 from sfumato.formats import ksplat, ply
-from sfumato.formats.ksplat_buckets import into_buckets
+from sfumato.formats.ksplat.buckets import into_buckets
 from sfumato.formats.options import WriteOptions
 
 

@@ -46,7 +46,7 @@ def test_round_trip_keeps_every_bit(tmp_path: Path, count: int, degree: int, see
 
 
 def test_more_than_a_part(tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sfumato.formats.npy._STEP", 1000)
+    monkeypatch.setattr("sfumato.formats.npz.npy._STEP", 1000)
     gaussians = some(3000, 1)
     formats.write(tmp_path / "a.npz", gaussians)
     assert same_bits(formats.read(tmp_path / "a.npz"), gaussians)

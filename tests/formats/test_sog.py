@@ -21,8 +21,11 @@ from sfumato.core.errors import InputError, SfumatoWarning
 from sfumato.core.gaussians import Gaussians
 from sfumato.core.morton import morton_order
 from sfumato.core.sh import bases_of_degree
-from sfumato.formats import WriteOptions, palette, sog_decode, sog_encode
-from sfumato.formats.sog_images import image_size
+from sfumato.formats import WriteOptions
+from sfumato.formats.sog import decode as sog_decode
+from sfumato.formats.sog import encode as sog_encode
+from sfumato.formats.sog import palette
+from sfumato.formats.sog.images import image_size
 
 BOOK = [-4 + index / 32 for index in range(256)]  # level 128 is 0, a step 1/32
 

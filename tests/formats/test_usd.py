@@ -12,8 +12,9 @@ from sfumato import formats
 from sfumato.core.asset import Asset
 from sfumato.core.errors import InputError, SfumatoWarning
 from sfumato.core.gaussians import Gaussians
-from sfumato.formats import usd, usd_process
+from sfumato.formats import usd
 from sfumato.formats.options import WriteOptions
+from sfumato.formats.usd import process as usd_process
 
 from scenes import crowd
 

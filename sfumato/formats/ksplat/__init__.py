@@ -22,8 +22,8 @@ from sfumato.core.errors import InputError
 from sfumato.core.files import replacing
 from sfumato.core.gaussians import Gaussians
 from sfumato.core.sh import bases_of_degree
-from sfumato.formats.ksplat_buckets import Buckets, into_buckets
-from sfumato.formats.ksplat_layout import (
+from sfumato.formats.ksplat.buckets import Buckets, into_buckets
+from sfumato.formats.ksplat.layout import (
     HEADER,
     MAX_DEGREE,
     VERSION,

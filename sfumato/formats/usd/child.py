@@ -1,6 +1,6 @@
 """A file of OpenUSD to plain arrays in a folder, in a process of its own: damaged files make pxr crash, print and hang.
 
-Run as a script, `usd_child.py FILE FOLDER BYTES LOOK`, it imports nothing of sfumato, so that it starts quickly. It
+Run as a script, `usd/child.py FILE FOLDER BYTES LOOK`, it imports nothing of sfumato, so that it starts quickly. It
 leaves `stage.json` in the folder, with what was found or with the sentence of why not, and without LOOK=count an
 array for each name in ARRAYS and each splat.
 """

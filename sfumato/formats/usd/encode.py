@@ -12,7 +12,7 @@ from sfumato.core.sh import bases_of_degree
 from sfumato.formats.facts import KEY, facts_of
 from sfumato.formats.losses import warn_clamped
 from sfumato.formats.placement import LARGEST, SMALLEST, linear_scales, unit_quats
-from sfumato.formats.usd_process import check_installed
+from sfumato.formats.usd.process import check_installed
 
 __all__ = ["write"]
 

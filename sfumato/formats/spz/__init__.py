@@ -22,11 +22,11 @@ from sfumato.core.errors import InputError, SfumatoWarning
 from sfumato.core.files import replacing
 from sfumato.core.gaussians import Gaussians
 from sfumato.core.threads import one_torch_thread
-from sfumato.formats import spz_numbers as numbers
 from sfumato.formats.facts import facts_of, known_from
 from sfumato.formats.losses import warn_clamped, warn_lost
 from sfumato.formats.options import WriteOptions
-from sfumato.formats.spz_container import Blocks, Header, is_spz, opened_blocks, write_blocks
+from sfumato.formats.spz import numbers
+from sfumato.formats.spz.container import Blocks, Header, is_spz, opened_blocks, write_blocks
 
 __all__ = ["EXACT", "NAME", "SUFFIXES", "count", "read", "recognizes", "write"]
 

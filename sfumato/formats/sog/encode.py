@@ -17,14 +17,14 @@ from sfumato.core.axes import matrix_between, reframe
 from sfumato.core.gaussians import Gaussians
 from sfumato.core.limits import usable_cores
 from sfumato.core.morton import morton_order
-from sfumato.formats.codebook import codebook, nearest_level
 from sfumato.formats.facts import KEY, facts_of
-from sfumato.formats.palette import palette
 from sfumato.formats.quaternions import keep_smallest_three
-from sfumato.formats.sog_decode import FIRST_TAG
-from sfumato.formats.sog_files import META
-from sfumato.formats.sog_images import encode, image_size
-from sfumato.formats.sog_meta import ENTRIES_PER_ROW, MOST_ENTRIES
+from sfumato.formats.sog.codebook import codebook, nearest_level
+from sfumato.formats.sog.decode import FIRST_TAG
+from sfumato.formats.sog.files import META
+from sfumato.formats.sog.images import encode, image_size
+from sfumato.formats.sog.meta import ENTRIES_PER_ROW, MOST_ENTRIES
+from sfumato.formats.sog.palette import palette
 
 __all__ = ["encode_asset"]
 

@@ -131,5 +131,5 @@ def _damage_told(path: Path, name: str) -> Iterator[None]:
     except InputError:
         raise
     except DAMAGES as error:
-        told = f"its array {name} cannot be unpacked ({error})"
+        told = f"its array {name} cannot be unpacked ({str(error)[:80]})"  # it may quote bytes of the archive
         raise InputError(f"{path} is damaged: {told}; copy or download it again") from None

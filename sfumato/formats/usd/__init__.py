@@ -19,13 +19,13 @@ from sfumato.core.axes import CANONICAL, reframe
 from sfumato.core.errors import InputError
 from sfumato.core.gaussians import Gaussians
 from sfumato.core.sh import bases_of_degree
-from sfumato.formats import usd_write
 from sfumato.formats.facts import known_from
 from sfumato.formats.options import WriteOptions
 from sfumato.formats.parts import gathered, logit
 from sfumato.formats.placement import is_stretched, log_of_scales, place, unit_quats
-from sfumato.formats.usd_child import ARRAYS
-from sfumato.formats.usd_process import looked_into
+from sfumato.formats.usd import encode
+from sfumato.formats.usd.child import ARRAYS
+from sfumato.formats.usd.process import looked_into
 
 __all__ = ["EXACT", "NAME", "SUFFIXES", "count", "read", "recognizes", "write"]
 
@@ -43,7 +43,7 @@ class _Field:
 
     world: Tensor  # (4, 4) float64 world <- field
     degree: int
-    arrays: dict[str, NDArray[Any]]  # as usd_child.py names them, on the disk
+    arrays: dict[str, NDArray[Any]]  # as child.py names them, on the disk
 
     def __len__(self) -> int:
         return len(self.arrays["means"])
@@ -110,8 +110,8 @@ def read(path: Path, raw: bool = False) -> Asset:
 
 
 def write(path: Path, asset: Asset, options: WriteOptions) -> None:
-    """Write one splat, +y up, all numbers float32; see `usd_write`."""
-    usd_write.write(path, asset, asset.axes if options.raw else FRAMES["Y"])
+    """Write one splat, +y up, all numbers float32; see encode.py."""
+    encode.write(path, asset, asset.axes if options.raw else FRAMES["Y"])
 
 
 def _field(found: dict[str, Any], start: Path) -> _Field:

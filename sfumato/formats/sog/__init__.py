@@ -16,11 +16,11 @@ from sfumato.formats.facts import known_from
 from sfumato.formats.losses import warn_lost
 from sfumato.formats.options import WriteOptions
 from sfumato.formats.parts import gathered
-from sfumato.formats.sog_decode import decode_files
-from sfumato.formats.sog_encode import encode_asset
-from sfumato.formats.sog_files import META, MOST_META, ZIP, Files, open_files
-from sfumato.formats.sog_lod import Streamed, is_lod, understand_lod
-from sfumato.formats.sog_meta import Json, Meta, is_sog, parse, understand
+from sfumato.formats.sog.decode import decode_files
+from sfumato.formats.sog.encode import encode_asset
+from sfumato.formats.sog.files import META, MOST_META, ZIP, Files, open_files
+from sfumato.formats.sog.lod import Streamed, is_lod, understand_lod
+from sfumato.formats.sog.meta import Json, Meta, is_sog, parse, understand
 
 __all__ = ["EXACT", "NAME", "SUFFIXES", "count", "read", "recognizes", "write"]
 

@@ -17,9 +17,9 @@ from sfumato.core.ply_table import parse_header, read_header
 from sfumato.core.point_cloud import is_cloud, read_point_cloud, write_point_cloud
 from sfumato.core.scene import Points
 from sfumato.formats.facts import turned
-from sfumato.formats.las import MAGIC, count_las, read_las, write_las
 from sfumato.formats.limits import opened
 from sfumato.formats.options import WriteOptions
+from sfumato.formats.points.las import MAGIC, count_las, read_las, write_las
 
 __all__ = ["EXACT", "NAME", "SUFFIXES", "count", "read", "recognizes", "write"]
 

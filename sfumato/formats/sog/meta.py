@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from sfumato.core.errors import InputError
 from sfumato.core.sh import bases_of_degree
-from sfumato.formats.codebook import LEVELS
 from sfumato.formats.facts import KEY
+from sfumato.formats.sog.codebook import LEVELS
 
 __all__ = ["ENTRIES_PER_ROW", "MOST_ENTRIES", "Json", "Meta", "Palette", "is_sog", "parse", "understand"]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from sfumato.core.errors import InputError
-from sfumato.formats.sog_meta import Json
+from sfumato.formats.sog.meta import Json
 
 __all__ = ["Run", "Streamed", "is_lod", "understand_lod"]
 

@@ -13,12 +13,12 @@ from sfumato.core.errors import InputError
 from sfumato.core.gaussians import Gaussians
 from sfumato.core.sh import bases_of_degree
 from sfumato.core.units import say_bytes
-from sfumato.formats import sog_images
 from sfumato.formats.limits import MOST_EXPANSION
 from sfumato.formats.parts import logit
 from sfumato.formats.quaternions import restore_from_three
-from sfumato.formats.sog_files import Files
-from sfumato.formats.sog_meta import ENTRIES_PER_ROW, MOST_ENTRIES, Meta, Palette
+from sfumato.formats.sog import images as sog_images
+from sfumato.formats.sog.files import Files
+from sfumato.formats.sog.meta import ENTRIES_PER_ROW, MOST_ENTRIES, Meta, Palette
 
 __all__ = ["FIRST_TAG", "decode_files"]
 

@@ -18,11 +18,11 @@ from sfumato.core.asset import Asset
 from sfumato.core.axes import CANONICAL, reframe
 from sfumato.core.errors import InputError
 from sfumato.core.gaussians import Gaussians
-from sfumato.formats import gltf_write
 from sfumato.formats.facts import KEY, known_from, turned
-from sfumato.formats.gltf_file import MAGIC, Accessor, GltfFile, open_gltf, say
-from sfumato.formats.gltf_nodes import meshes_in_scene
-from sfumato.formats.gltf_primitive import EXTENSION, PACKED, Part, Reading, is_splat, part_of
+from sfumato.formats.gltf import encode
+from sfumato.formats.gltf.file import MAGIC, Accessor, GltfFile, open_gltf, say
+from sfumato.formats.gltf.nodes import meshes_in_scene
+from sfumato.formats.gltf.primitive import EXTENSION, PACKED, Part, Reading, is_splat, part_of
 from sfumato.formats.options import WriteOptions
 from sfumato.formats.parts import gathered
 from sfumato.formats.placement import is_stretched, place
@@ -85,8 +85,8 @@ def read(path: Path, raw: bool = False) -> Asset:
 
 
 def write(path: Path, asset: Asset, options: WriteOptions) -> None:
-    """Write one node with one primitive, all numbers float32; see `gltf_write`."""
-    gltf_write.write(path, asset, asset.axes if options.raw else AXES)
+    """Write one node with one primitive, all numbers float32; see encode.py."""
+    encode.write(path, asset, asset.axes if options.raw else AXES)
 
 
 def _placed(parts: list[Part], degree: int, axes: str, origin: Tensor, notes: list[str]) -> Iterator[Gaussians]:

@@ -18,8 +18,8 @@ from sfumato.core.files import replacing
 from sfumato.core.gaussians import Gaussians
 from sfumato.core.units import say_bytes
 from sfumato.formats.facts import KEY, facts_of
-from sfumato.formats.gltf_file import BINARY_CHUNK, JSON_CHUNK, MAGIC, MOST_TEXT
-from sfumato.formats.gltf_primitive import EXTENSION, MOST_DEGREE
+from sfumato.formats.gltf.file import BINARY_CHUNK, JSON_CHUNK, MAGIC, MOST_TEXT
+from sfumato.formats.gltf.primitive import EXTENSION, MOST_DEGREE
 from sfumato.formats.losses import warn_clamped, warn_lost
 from sfumato.formats.placement import LARGEST, SMALLEST, linear_scales, unit_quats
 

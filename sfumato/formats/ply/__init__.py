@@ -18,7 +18,7 @@ from sfumato.core.gaussians import Gaussians
 from sfumato.core.ply_table import Columns, Header, read_header, read_parts
 from sfumato.formats.options import WriteOptions
 from sfumato.formats.parts import gathered
-from sfumato.formats.ply_comments import read_comments, write_comments
+from sfumato.formats.ply.comments import read_comments, write_comments
 
 __all__ = ["EXACT", "NAME", "SUFFIXES", "count", "read", "recognizes", "rest_columns", "write"]
 

@@ -1,4 +1,4 @@
-"""A file of OpenUSD to what `usd_child.py` finds in it: run apart, so that its crashes, prints and hangs end there."""
+"""A file of OpenUSD to what `usd/child.py` finds in it: run apart, so that its crashes, prints and hangs end there."""
 
 import json
 import os
@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from sfumato.core.errors import InputError
-from sfumato.formats import usd_child
 from sfumato.formats.limits import opened
+from sfumato.formats.usd import child
 
 __all__ = ["check_installed", "looked_into"]
 
@@ -48,7 +48,7 @@ def looked_into(path: Path, counting: bool = False) -> Iterator[tuple[dict[str, 
     with tempfile.TemporaryDirectory(prefix="sfumato-usd-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         arguments = [str(path.absolute()), name, str(LEAST_MEMORY + EXPANSION * size), "count" if counting else "all"]
-        _run(path, [sys.executable, "-c", START, usd_child.__file__, *arguments], name, LEAST_TIME + size / SPEED)
+        _run(path, [sys.executable, "-c", START, child.__file__, *arguments], name, LEAST_TIME + size / SPEED)
         try:
             found = json.loads((folder / "stage.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):

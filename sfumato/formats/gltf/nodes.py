@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sfumato.formats.gltf_file import GltfFile
+from sfumato.formats.gltf.file import GltfFile
 
 __all__ = ["meshes_in_scene"]
 

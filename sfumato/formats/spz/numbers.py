@@ -30,7 +30,7 @@ __all__ = [
     "encode_scales",
 ]
 
-Bytes = NDArray[np.uint8]
+_Bytes = NDArray[np.uint8]
 
 MOST_FIXED = 2**23 - 1  # the largest of 24 bits with a sign
 _COLOR = 0.15  # a byte spans -1 / (2 * 0.15) to 1 / (2 * 0.15): not C0, so that colors beyond [0, 1] survive
@@ -39,13 +39,13 @@ _HALF = 511  # magnitudes of 9 bits
 _ROOT = 2**0.5
 
 
-def encode_positions(means: Tensor, fractional_bits: int) -> Bytes:
+def encode_positions(means: Tensor, fractional_bits: int) -> _Bytes:
     """(N, 9) of (N, 3) world units, at most MOST_FIXED steps of 2^-fractional_bits from zero."""
     fixed = (means * 2.0**fractional_bits).round().to(torch.int32).numpy().astype("<i4", copy=False)
     return fixed.view(np.uint8).reshape(-1, 3, 4)[:, :, :3].reshape(-1, 9)
 
 
-def decode_positions(data: Bytes, fractional_bits: int) -> Tensor:
+def decode_positions(data: _Bytes, fractional_bits: int) -> Tensor:
     """(N, 3) of (N, 9); of (N, 6), as version 1 has it, 16-bit floats."""
     if data.shape[1] == 6:
         return torch.from_numpy(data.view("<f2").astype(np.float32))
@@ -55,38 +55,38 @@ def decode_positions(data: Bytes, fractional_bits: int) -> Tensor:
     return torch.from_numpy(fixed.astype(np.float32)) * 2.0**-fractional_bits
 
 
-def encode_opacities(logit_opacities: Tensor) -> Bytes:
+def encode_opacities(logit_opacities: Tensor) -> _Bytes:
     """(N, 1) of (N,)."""
     return _bytes(logit_opacities.sigmoid() * 255)[:, None]
 
 
-def decode_opacities(data: Bytes, doubled: bool = False) -> Tensor:
+def decode_opacities(data: _Bytes, doubled: bool = False) -> Tensor:
     """(N,) logits of (N, 1); doubled, as in Spark's trees, where a byte spans 0 to 2."""
     table = logit((torch.arange(256) / 255 * (1 + doubled)).clamp(max=1))
     return table[torch.from_numpy(data[:, 0].astype(np.int64))]
 
 
-def encode_colors(sh0: Tensor) -> tuple[Bytes, Tensor]:
+def encode_colors(sh0: Tensor) -> tuple[_Bytes, Tensor]:
     """(N, 3) of (N, 1, 3), and which of N were clamped."""
     return _clamped(sh0[:, 0] * (_COLOR * 255) + 127.5)
 
 
-def decode_colors(data: Bytes) -> Tensor:
+def decode_colors(data: _Bytes) -> Tensor:
     """(N, 1, 3) of (N, 3)."""
     return _floats(data).div_(255).sub_(0.5).div_(_COLOR)[:, None]
 
 
-def encode_scales(log_scales: Tensor) -> tuple[Bytes, Tensor]:
+def encode_scales(log_scales: Tensor) -> tuple[_Bytes, Tensor]:
     """(N, 3) of (N, 3), and which of N were clamped."""
     return _clamped((log_scales - _LEAST) * _SCALE)
 
 
-def decode_scales(data: Bytes) -> Tensor:
+def decode_scales(data: _Bytes) -> Tensor:
     """(N, 3) of (N, 3)."""
     return _floats(data).div_(_SCALE).add_(_LEAST)
 
 
-def encode_rotations(quats: Tensor, version: int) -> Bytes:
+def encode_rotations(quats: Tensor, version: int) -> _Bytes:
     """(N, 4) of (N, 4) wxyz of any length, in version 2 (N, 3)."""
     if version < 3:
         return _nearest_three(torch.nn.functional.normalize(quats, dim=1))
@@ -96,7 +96,7 @@ def encode_rotations(quats: Tensor, version: int) -> Bytes:
     return ((dropped << 30) | (a << 20) | (b << 10) | c).numpy().astype("<u4").view(np.uint8).reshape(-1, 4)
 
 
-def _nearest_three(units: Tensor) -> Bytes:
+def _nearest_three(units: Tensor) -> _Bytes:
     """(N, 3) of (N, 4) wxyz: x, y, z, each rounded up or down so that the rotation they make is the nearest.
 
     A reader takes sqrt(1 - x^2 - y^2 - z^2) for w: where that is small, rounding each for itself turns by up to 12
@@ -117,7 +117,7 @@ def _nearest_three(units: Tensor) -> Bytes:
     return best.to(torch.uint8).numpy()
 
 
-def decode_rotations(data: Bytes) -> Tensor:
+def decode_rotations(data: _Bytes) -> Tensor:
     """(N, 4) wxyz units of (N, 4), or (N, 3) as in versions 1 and 2."""
     if data.shape[1] == 3:
         xyz = _floats(data).div_(127.5).sub_(1)
@@ -129,7 +129,7 @@ def decode_rotations(data: Bytes) -> Tensor:
     return restore_from_three(packed[:, 0] >> 30, others)[:, [3, 0, 1, 2]]
 
 
-def encode_harmonics(shN: Tensor, bits: int) -> tuple[Bytes, Tensor]:
+def encode_harmonics(shN: Tensor, bits: int) -> tuple[_Bytes, Tensor]:
     """(N, 3 (K-1)) of (N, K-1, 3), and which of N were clamped.
 
     So many bits are kept of 8, and one more for degree 1: the others are zero, and cost nothing once packed.
@@ -142,16 +142,16 @@ def encode_harmonics(shN: Tensor, bits: int) -> tuple[Bytes, Tensor]:
     return data.reshape(len(data), 3 * shN.shape[1]), _beyond_one(shN)
 
 
-def decode_harmonics(data: Bytes) -> Tensor:
+def decode_harmonics(data: _Bytes) -> Tensor:
     """(N, K-1, 3) of (N, 3 (K-1))."""
     return _floats(data).sub_(128).mul_(1 / 128).reshape(len(data), data.shape[1] // 3, 3)
 
 
-def _bytes(values: Tensor) -> Bytes:
+def _bytes(values: Tensor) -> _Bytes:
     return values.round().clamp_(0, 255).to(torch.uint8).numpy()
 
 
-def _clamped(values: Tensor) -> tuple[Bytes, Tensor]:
+def _clamped(values: Tensor) -> tuple[_Bytes, Tensor]:
     rounded = values.round_()
     beyond = ((rounded < 0) | (rounded > 255)).any(dim=1)
     return rounded.clamp_(0, 255).to(torch.uint8).numpy(), beyond
@@ -165,5 +165,5 @@ def _beyond_one(shN: Tensor) -> Tensor:
     return (flat.abs() > 1).any(dim=1)
 
 
-def _floats(data: Bytes) -> Tensor:
+def _floats(data: _Bytes) -> Tensor:
     return torch.from_numpy(data).to(torch.float32)

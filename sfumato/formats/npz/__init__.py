@@ -23,7 +23,7 @@ from sfumato.core.gaussians import Gaussians
 from sfumato.core.sh import MAX_DEGREE, bases_of_degree
 from sfumato.formats.facts import facts_of, known_from
 from sfumato.formats.limits import opened
-from sfumato.formats.npy import DAMAGES, Array, arrays_of, write_header
+from sfumato.formats.npz.npy import DAMAGES, Array, arrays_of, write_header
 from sfumato.formats.options import WriteOptions
 
 __all__ = ["EXACT", "NAME", "SUFFIXES", "count", "read", "recognizes", "write"]

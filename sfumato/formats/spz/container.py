@@ -15,9 +15,9 @@ from sfumato.core.errors import InputError
 from sfumato.core.limits import usable_cores
 from sfumato.core.sh import MAX_DEGREE, bases_of_degree
 from sfumato.core.units import say_bytes
-from sfumato.formats.gzip_stream import GZIP_MAGIC, Gunzip, gzip_pieces
 from sfumato.formats.limits import MOST_EXPANSION, check_promise, opened
-from sfumato.formats.spz_frames import Frames, packed_frame
+from sfumato.formats.spz.frames import Frames, packed_frame
+from sfumato.formats.spz.gzip_stream import GZIP_MAGIC, Gunzip, gzip_pieces
 
 __all__ = ["Blocks", "Header", "is_spz", "opened_blocks", "write_blocks"]
 
