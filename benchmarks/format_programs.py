@@ -143,8 +143,11 @@ def _rows(script: Sequence[str], place: Path, file: Path, folder: Path) -> Gauss
     """The rows that a script of ours leaves of what its program read."""
     target = folder / "rows.f32"
     said = said_by([*script, str(file), str(target)], place)
-    found = json.loads(said.strip().splitlines()[-1])
-    rows = np.fromfile(target, "<f4").reshape(found["count"], PLAIN + 3 * found["bases"]).astype(np.float64)
+    try:
+        found = json.loads(said.strip().splitlines()[-1])
+        rows = np.fromfile(target, "<f4").reshape(found["count"], PLAIN + 3 * found["bases"]).astype(np.float64)
+    except (IndexError, KeyError, ValueError, OSError):
+        raise RefusedError(_complaint(said) or "ends without a word of what it read") from None
     if found.get("covariances"):
         rows[:, 3:10] = _axes(rows[:, 3:9])
     return _gaussians(rows)
@@ -247,7 +250,6 @@ PROGRAMS = (
         "three",
         (PLY, ".splat", ".ksplat", ".spz", ".glb"),
         _by_node("three.mjs"),
-        refuses=("SPZ 3 with facts",),
         ways={"sh0": SH0, "shN": SHN, "opacities": Way("opacities in bytes", ROUGHLY / 510)},
         covariances=True,
     ),

@@ -45,7 +45,6 @@ class Variant:
     suffix: str
     frame: str = CANONICAL
     options: WriteOptions = field(default_factory=WriteOptions)
-    facts: bool = True  # with an up direction and an origin, where the format has room for them
 
 
 VARIANTS = (
@@ -53,11 +52,12 @@ VARIANTS = (
     Variant("compressed PLY", ".compressed.ply"),
     Variant(".splat", ".splat"),
     *(Variant(f".ksplat {level}", ".ksplat", options=WriteOptions(ksplat_level=level)) for level in (0, 1, 2)),
-    *(Variant(f"SPZ {v}", ".spz", "RUB", WriteOptions(spz_version=v), facts=False) for v in (2, 3)),
-    Variant("SPZ 3 with facts", ".spz", "RUB"),
-    *(Variant(f"SPZ 3, {b} bits", ".spz", "RUB", WriteOptions(spz_sh_bits=b), facts=False) for b in (6, 8)),
-    Variant("SPZ 4", ".spz", "RUB", WriteOptions(spz_version=4)),
-    Variant("SPZ 4, 8 bits", ".spz", "RUB", WriteOptions(spz_version=4, spz_sh_bits=8)),
+    Variant("SPZ 2, 6 bits", ".spz", "RUB", WriteOptions(spz_version=2, spz_sh_bits=6)),
+    *(
+        Variant(f"SPZ {v}, {bits} bits", ".spz", "RUB", WriteOptions(spz_version=v, spz_sh_bits=bits))
+        for v in (3, 4)
+        for bits in (4, 6, 8)
+    ),
     Variant("SOG", ".sog"),
     Variant("GLB", ".glb", "LUF"),
     Variant("OpenUSD", ".usdc", "RUB"),
@@ -107,7 +107,7 @@ class Row:
         picture = "-" if self.picture is None else f"{self.picture:.1f}"
         count = "-" if self.count is None else f"{self.count:,}"
         named = [self.variant.name, self.program, self.version, count, self.frame or "-"]
-        return [*named, *differences, picture, self.verdict.upper() if self.fault else self.verdict]
+        return [*named, *differences, picture, f"FAULT: {self.verdict}" if self.fault else self.verdict]
 
 
 def written(folder: Path, gaussians: Gaussians, variants: Sequence[Variant]) -> Iterator[tuple[Variant, Path]]:
@@ -116,8 +116,7 @@ def written(folder: Path, gaussians: Gaussians, variants: Sequence[Variant]) -> 
         path = folder / f"{i}{variant.suffix}"
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SfumatoWarning)  # what formats cannot hold is not the question here
-            asset = Asset(gaussians, up=UP, origin=ORIGIN) if variant.facts else Asset(gaussians)
-            formats.write(path, asset, variant.options)
+            formats.write(path, Asset(gaussians, up=UP, origin=ORIGIN), variant.options)
         yield variant, path
 
 

@@ -19,6 +19,7 @@ from sfumato.core.axes import reframe
 from sfumato.core.errors import InputError, SfumatoWarning
 from sfumato.core.gaussians import Gaussians
 from sfumato.formats import WriteOptions, spz
+from sfumato.formats.spz import container
 
 from scenes import crowd
 
@@ -36,7 +37,12 @@ THEIRS = {
 # the largest errors of a field, for numbers that need no clamping: half a step, and what float32 adds
 MEANS, OPACITIES, SH0, LOG_SCALES = 0.5 / 4096, 0.5 / 255, 0.5 / 255 / 0.15, 0.5 / 16
 DEGREES = {2: 7.0, 3: 0.24, 4: 0.24}  # of rotations
-HARMONICS = {4: (1 / 32, 1 / 16), 5: (1 / 64, 1 / 32), 6: (1 / 128, 1 / 64), 8: (1 / 256, 1 / 256)}  # bits -> of degree 1, of the others
+HARMONICS = {
+    4: (1 / 32, 1 / 16),
+    5: (1 / 64, 1 / 32),
+    6: (1 / 128, 1 / 64),
+    8: (1 / 256, 1 / 256),
+}  # bits -> of degree 1, of the others
 ROUNDING = 1e-6
 
 
@@ -260,6 +266,45 @@ def test_what_is_known_of_a_splat_is_kept(tmp_path: Path, version: int, raw: boo
     assert torch.equal(read.gaussians.shN, two().shN)
 
 
+def in_gzip(path: Path, *fields: tuple[bytes, bytes]) -> bytes:
+    """The bytes of a gzip file with fields in its header, as RFC 1952 has them."""
+    data = path.read_bytes()
+    assert data[3] == 0
+    said = b"".join(struct.pack("<2sH", name, len(field)) + field for name, field in fields)
+    return data[:3] + b"\4" + data[4:10] + struct.pack("<H", len(said)) + said + data[10:]
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_what_an_asset_knows_lies_before_the_body(tmp_path: Path, version: int) -> None:
+    """three.js and GaussianSplats3D refuse a body of these versions that is longer than its blocks."""
+    formats.write(tmp_path / "a.spz", Asset(two(), origin=(1.0, 2.0, 3.0)), WriteOptions(spz_version=version))
+    formats.write(tmp_path / "b.spz", two(), WriteOptions(spz_version=version))
+    assert body_of(tmp_path / "a.spz") == body_of(tmp_path / "b.spz")
+    note = (b"sf", b'{"origin":[1.0,-2.0,-3.0]}')  # in RUB, as the numbers
+    assert (tmp_path / "a.spz").read_bytes() == in_gzip(tmp_path / "b.spz", note)
+    path = save(tmp_path / "c.spz", in_gzip(tmp_path / "b.spz", (b"BC", b"\x12\x34"), note))
+    assert formats.read_asset(path).origin == (1, 2, 3)
+    assert formats.count(path) == 2
+
+
+@pytest.mark.parametrize("field", [b"", b"s", b"sf", b"sf\1", b"sf\xff\xff", b"sf\1\0", b"sf\1\0{", b"BC\0\0"])
+def test_a_note_that_is_damaged_is_passed_over(tmp_path: Path, field: bytes) -> None:
+    formats.write(tmp_path / "a.spz", two())
+    data = (tmp_path / "a.spz").read_bytes()
+    path = save(tmp_path / "b.spz", data[:3] + b"\4" + data[4:10] + struct.pack("<H", len(field)) + field + data[10:])
+    read = formats.read_asset(path)
+    assert read.origin == (0, 0, 0)
+    assert torch.equal(read.gaussians.means, two().means)
+
+
+def test_a_file_that_is_cut_within_its_note_is_truncated(tmp_path: Path) -> None:
+    formats.write(tmp_path / "a.spz", Asset(two(), origin=(1.0, 2.0, 3.0)))
+    data = (tmp_path / "a.spz").read_bytes()
+    for length in range(10, 45):
+        with pytest.raises(InputError, match=r"b\.spz is (truncated|no SPZ file)"):
+            spz.read(save(tmp_path / "b.spz", data[:length]))
+
+
 @pytest.mark.parametrize("axes", ["LDB", "RDF", "RUB", "RUF", "LFD", "RBU"])
 @pytest.mark.parametrize("version", [3, 4])
 def test_raw_numbers_come_with_the_name_of_their_frame(tmp_path: Path, axes: str, version: int) -> None:
@@ -308,7 +353,7 @@ def test_records_of_others_are_passed_over(tmp_path: Path, version: int) -> None
     "data", [b"", b"{", b"[" * 4000, b'{"origin":[1]}', b'{"origin":["a",1e999,0],"up":7}', b"\xff"]
 )
 def test_a_record_of_ours_that_is_damaged_is_passed_over(tmp_path: Path, data: bytes) -> None:
-    read = formats.read_asset(with_records(tmp_path, 3, (spz._FACTS, data)))
+    read = formats.read_asset(with_records(tmp_path, 3, (container.FACTS, data)))
     assert (read.origin, read.up) == ((0, 0, 0), None)
 
 

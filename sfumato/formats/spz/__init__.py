@@ -26,7 +26,7 @@ from sfumato.formats.facts import facts_of, known_from
 from sfumato.formats.losses import warn_clamped, warn_lost
 from sfumato.formats.options import WriteOptions
 from sfumato.formats.spz import numbers
-from sfumato.formats.spz.container import Blocks, Header, is_spz, opened_blocks, write_blocks
+from sfumato.formats.spz.container import FACTS, Blocks, Header, is_spz, opened_blocks, write_blocks
 
 __all__ = ["EXACT", "NAME", "SUFFIXES", "count", "read", "recognizes", "write"]
 
@@ -42,8 +42,7 @@ _AXES = 0xADBE0003  # Adobe's extension record: the frame of the numbers, of whi
 _FRAMES = (
     "LDB", "RDB", "LUB", "RUB", "LDF", "RDF", "LUF", "RUF", "LFD", "RFD", "LFU", "RFU", "LBD", "RBD", "LBU", "RBU",
 )  # fmt: skip
-_FACTS = 0x5F6D0001  # our own: what an Asset knows that SPZ has no place for, as JSON
-_MOST_FACTS = 1 << 12  # bytes
+_MOST_FACTS = 1 << 12  # bytes of what an Asset knows that SPZ has no place for, as JSON
 
 
 def recognizes(path: Path, head: bytes) -> bool:
@@ -156,7 +155,7 @@ def _frame(path: Path, records: dict[int, bytes]) -> str:
 
 def _facts(records: dict[int, bytes]) -> Any:
     try:
-        return json.loads(records.get(_FACTS, b"")[:_MOST_FACTS])
+        return json.loads(records.get(FACTS, b"")[:_MOST_FACTS])
     except (ValueError, RecursionError):  # none, or damaged: the splat is there without
         return None
 
@@ -227,5 +226,5 @@ def _records(path: Path, asset: Asset, axes: str) -> dict[int, bytes]:
         warnings.warn(f"{path}: {told}", SfumatoWarning, stacklevel=3)
     facts = {name: value for name, value in facts_of(asset, axes).items() if name != "antialiased"}
     if facts:
-        records[_FACTS] = json.dumps(facts, separators=(",", ":")).encode("ascii")
+        records[FACTS] = json.dumps(facts, separators=(",", ":")).encode("ascii")
     return records

@@ -17,10 +17,11 @@ from sfumato.core.sh import MAX_DEGREE, bases_of_degree
 from sfumato.core.units import say_bytes
 from sfumato.formats.limits import MOST_EXPANSION, check_promise, opened
 from sfumato.formats.spz.frames import Frames, packed_frame
-from sfumato.formats.spz.gzip_stream import GZIP_MAGIC, Gunzip, gzip_pieces
+from sfumato.formats.spz.gzip_stream import GZIP_MAGIC, Gunzip, gzip_pieces, read_note
 
-__all__ = ["Blocks", "Header", "is_spz", "opened_blocks", "write_blocks"]
+__all__ = ["FACTS", "Blocks", "Header", "is_spz", "opened_blocks", "write_blocks"]
 
+FACTS = 0x5F6D0001  # type of the one record that is our own
 _MAGIC = b"NGSP"
 _ANTIALIASED, _RECORDED, _TREE = 1, 2, 0x80  # bits of the header's flags; the last is Spark's
 _HEADER = struct.Struct("<4sIIBBBB")  # magic, version, Gaussians, degree, fractional bits, flags, streams
@@ -65,9 +66,11 @@ class _Stream(Protocol):
 class Blocks:
     """The blocks of an open file, read from the first to the last in pieces of any length."""
 
-    def __init__(self, path: Path, header: Header, stream: _Stream, records: bytes | None = None) -> None:
+    def __init__(
+        self, path: Path, header: Header, stream: _Stream, records: bytes | None = None, note: bytes = b""
+    ) -> None:
         self.header = header
-        self._path, self._stream, self._records = path, stream, records
+        self._path, self._stream, self._records, self._note = path, stream, records, note
 
     def take(self, rows: int, width: int) -> NDArray[np.uint8]:
         """(rows, width) the next bytes. Raises InputError when they are damaged, or fewer."""
@@ -88,9 +91,10 @@ class Blocks:
         length = _filled(self._stream, rest)  # to the end, where the checksum is
         if length == len(rest):
             raise InputError(f"{self._path} is damaged: more than {say_bytes(length)} follow its Gaussians")
-        if not self.header.recorded:
-            return {}
-        return dict(_split(self._path, bytes(rest[:length]) if self._records is None else self._records))
+        found = {FACTS: self._note} if self._note else {}
+        if self.header.recorded:
+            found |= _split(self._path, bytes(rest[:length]) if self._records is None else self._records)
+        return found
 
 
 def is_spz(head: bytes) -> bool:
@@ -116,10 +120,12 @@ def opened_blocks(path: Path) -> Iterator[Blocks]:
         head = file.read(_HEADER.size)
         file.seek(0)
         if head[:2] == GZIP_MAGIC:
+            note = read_note(file)
+            file.seek(0)
             stream = Gunzip(path, file)
             header, _ = _read_header(path, stream)
             _check_expansion(path, header, there, 0)
-            yield Blocks(path, header, stream)
+            yield Blocks(path, header, stream, note=note)
             return
         header, streams = _read_header(path, file)
         if header.version == _NEWEST:
@@ -132,14 +138,22 @@ def opened_blocks(path: Path) -> Iterator[Blocks]:
 def write_blocks(
     file: BinaryIO, header: Header, blocks: Sequence[NDArray[np.uint8]], records: Mapping[int, bytes]
 ) -> None:
-    """Write an SPZ file of version 2, 3 (gzip) or 4 (zstd). Raises OSError when it cannot be written."""
+    """Write an SPZ file of version 2, 3 (gzip) or 4 (zstd). Raises OSError when it cannot be written.
+
+    In versions 2 and 3 the FACTS go to the header of gzip: three.js and GaussianSplats3D refuse files of those
+    versions that go on after their blocks.
+    """
+    note = b""
+    if header.version < _NEWEST:
+        records = dict(records)
+        note = records.pop(FACTS, b"")
     said = b"".join(_RECORD.pack(kind, len(data)) + data for kind, data in records.items())
     flags = _ANTIALIASED * header.antialiased | _RECORDED * bool(records)
     full = [block.reshape(-1).data for block in blocks if block.size]
     streams = len(full) if header.version == _NEWEST else 0
     start = _HEADER.pack(_MAGIC, header.version, header.count, header.degree, header.fractional_bits, flags, streams)
     if header.version < _NEWEST:
-        for piece in gzip_pieces([memoryview(start), *full, memoryview(said)]):
+        for piece in gzip_pieces([memoryview(start), *full, memoryview(said)], note):
             file.write(piece)
         return
     frames = [packed_frame(block, usable_cores()) for block in full]

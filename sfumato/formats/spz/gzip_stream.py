@@ -11,23 +11,29 @@ from typing import BinaryIO
 from sfumato.core.errors import InputError
 from sfumato.core.limits import usable_cores
 
-__all__ = ["GZIP_MAGIC", "Gunzip", "gzip_pieces"]
+__all__ = ["GZIP_MAGIC", "Gunzip", "gzip_pieces", "read_note"]
 
 GZIP_MAGIC = b"\x1f\x8b"
 _HEADER = GZIP_MAGIC + bytes([8, 0, 0, 0, 0, 0, 0, 255])  # RFC 1952: deflate, no name, no time, system not told
+_EXTRA = 4  # bit of the flags at _FLAGS: fields of any kind follow the header
+_FLAGS = 3
+_FIELD = struct.Struct("<2sH")  # name, bytes that follow
+_NOTE = b"sf"  # name of ours
 _PIECE = 1 << 20  # bytes packed at a time: what a piece loses by knowing nothing of the one before is below 0.1 %
 _SAMPLE = 1 << 14  # bytes of a piece that its strategy is chosen by
 _READ = 1 << 18  # bytes
 
 
-def gzip_pieces(parts: Iterable[memoryview]) -> Iterator[bytes]:
+def gzip_pieces(parts: Iterable[memoryview], note: bytes = b"") -> Iterator[bytes]:
     """One gzip member of all parts, piece by piece, the same bytes on any number of cores.
+
+    note: below 64 KB, kept in the header, where RFC 1952 leaves room and whoever unpacks passes over it.
 
     Every piece is deflated on its own and ends at a byte, so that the pieces may lie back to back: zlib lets go of
     Python's lock. At most a few are in memory at once.
     """
     check, length, cores = 0, 0, usable_cores()
-    yield _HEADER
+    yield _header(note)
     with ThreadPoolExecutor(cores) as pool:
         waiting: deque[Future[bytes]] = deque()
         for part in parts:
@@ -41,6 +47,29 @@ def gzip_pieces(parts: Iterable[memoryview]) -> Iterator[bytes]:
             yield future.result()
     yield zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS).flush()  # an empty last block
     yield struct.pack("<II", check, length % 2**32)
+
+
+def _header(note: bytes) -> bytes:
+    if not note:
+        return _HEADER
+    field = _FIELD.pack(_NOTE, len(note)) + note
+    flagged = _HEADER[:_FLAGS] + bytes([_EXTRA]) + _HEADER[_FLAGS + 1 :]
+    return flagged + struct.pack("<H", len(field)) + field
+
+
+def read_note(file: BinaryIO) -> bytes:
+    """The note in the header of a gzip file that is open at its start; empty without one, or when it is damaged."""
+    head = file.read(len(_HEADER) + 2)
+    if len(head) <= len(_HEADER) or not head[_FLAGS] & _EXTRA:
+        return b""
+    fields, place = file.read(int.from_bytes(head[-2:], "little")), 0
+    while len(fields) - place >= _FIELD.size:
+        name, length = _FIELD.unpack_from(fields, place)
+        place += _FIELD.size
+        if name == _NOTE:
+            return fields[place : place + length]
+        place += length
+    return b""
 
 
 def _deflated(piece: memoryview) -> bytes:
