@@ -102,6 +102,15 @@ class Row:
         self.verdict, self.fault = verdict, True
         return self
 
+    def word(self) -> str:
+        """The verdict in a word: roughly is what a program can keep of what it read."""
+        if self.fault:
+            return "FAULT"
+        if self.picture is not None:
+            return f"{self.picture:.0f} dB"
+        first, _, rest = self.verdict.partition(" it")
+        return {"reads": "roughly" if rest else "exactly", "does not read": "no"}.get(first, "valid")
+
     def cells(self) -> list[str]:
         differences = [f"{self.differences[name]:.1g}" if name in self.differences else "-" for name in WITHIN]
         picture = "-" if self.picture is None else f"{self.picture:.1f}"
@@ -311,10 +320,22 @@ def main() -> None:
         for row in rows(files, place, camera, options):
             print("| " + " | ".join(row.cells()) + " |", flush=True)
             found.append(row)
+    print("\n" + "\n".join(overview(found)))
     faults = sum(row.fault for row in found)
     print(f"\n{len(found)} readings, {faults or 'none'} of them not as it should be.")
     if faults:
         sys.exit(1)
+
+
+def overview(found: Sequence[Row]) -> list[str]:
+    """Lines of a table with a format in each row and a program in each column."""
+    names = list(dict.fromkeys(row.variant.name for row in found))
+    programs = list(dict.fromkeys(f"{row.program} {row.version}" for row in found))
+    words = {(row.variant.name, f"{row.program} {row.version}"): row.word() for row in found}
+    lines = ["| format | " + " | ".join(programs) + " |", "|---" * (len(programs) + 1) + "|"]
+    return lines + [
+        f"| {name} | " + " | ".join(words.get((name, who), "") for who in programs) + " |" for name in names
+    ]
 
 
 def rows(

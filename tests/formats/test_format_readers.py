@@ -96,6 +96,23 @@ def test_a_refusal_is_a_fault_unless_it_is_known(readers: ModuleType, tmp_path: 
     ]
 
 
+def test_overview(readers: ModuleType) -> None:
+    ply, sog = readers.Variant("PLY", ".ply"), readers.Variant("SOG", ".sog")
+    found = [
+        readers.Row(ply, "one", "1", verdict="reads it"),
+        readers.Row(ply, "two", "2", verdict="reads it; colors in bytes"),
+        readers.Row(ply, "three", "3", picture=41.26, verdict="draws it"),
+        readers.Row(sog, "two", "2", verdict="does not read it: no zip"),
+        readers.Row(sog, "three", "3").faulty("draws something else"),
+    ]
+    assert readers.overview(found) == [
+        "| format | one 1 | two 2 | three 3 |",
+        "|---|---|---|---|",
+        "| PLY | exactly | roughly | 41 dB |",
+        "| SOG |  | no | FAULT |",
+    ]
+
+
 def test_rows_and_complaints_of_a_script(readers: ModuleType, tmp_path: Path) -> None:
     """A program of its own leaves rows of float32 and a line of JSON; covariances become scales and rotations."""
     programs = importlib.import_module("format_programs")
