@@ -179,11 +179,16 @@ def test_programs_with_habits(seed: int) -> None:
     assert "degree 2 instead of 3" in told(facts, rich)["GaussianSplats3D (mkkellogg)"][1]
     text = told(replace(facts, order="ascii"), rich)
     assert text["splat-transform 3.7"][0] == "misreads"
-    assert text["Spark, up to 2.1"] == ("refuses", "refuses it: it is text, and must be little-endian")
+    assert text["Spark, up to 2.2"] == ("refuses", "refuses it: it is text, and must be little-endian")
     assert text["sfumato"][0] == text["three.js r187"][0] == "reads"
     assert told(replace(facts, types=("float", "double")), rich)["Niantic's SPZ library"][0] == "refuses"
     spz = told(FileFacts("SPZ", version=4), rich)
-    assert (spz["Spark, up to 2.1"][0], spz["PlayCanvas"][0]) == ("refuses", "reads")
+    assert (spz["Spark, up to 2.2"][0], spz["PlayCanvas"][0]) == ("refuses", "reads")
     assert "upside down" in spz["splat-transform 3.7"][1]
-    assert told(FileFacts("SPZ", version=3, gzipped=True), rich)["Spark, up to 2.1"][0] == "reads"
+    assert told(FileFacts("SPZ", version=3, gzipped=True), rich)["Spark, up to 2.2"][0] == "reads"
+    bare = told(FileFacts("SPZ", version=2), rich)
+    assert {name for name in bare if bare[name][1] == "refuses it: it is not gzipped"} >= {
+        "Spark, up to 2.2", "three.js r187", "GaussianSplats3D (mkkellogg)", "Niantic's SPZ library",
+    }  # fmt: skip
+    assert told(FileFacts("compressed PLY"), rich)["three.js r187"][0] == "refuses"
     assert told(FileFacts("numpy"), rich)["Cesium"][0] == "refuses"
