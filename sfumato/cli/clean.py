@@ -68,11 +68,13 @@ class Limits:
 
 @dataclass(frozen=True)
 class Clean:
-    """Remove floaters from a splat, and say why; with --scene, by what the cameras see, which finds far more."""
+    """Remove floaters from a splat, and say why; with --scene, far more are found."""
 
     splat: Annotated[Positional[Path], arg(metavar="SPLAT")]
     """The splat's file."""
-    output: Annotated[Path | None, arg(aliases=["-o"], metavar="OUT")] = None
+    output: Annotated[
+        Path | None, arg(aliases=["-o"], metavar="OUT", help_behavior_hint="(required, unless --dry-run)")
+    ] = None
     """The file to write; its suffix names the format."""
     scene: Annotated[Path | None, arg(metavar="INPUT")] = None
     """The dataset that it was trained on: its training cameras look, its held-out photos say what it costs."""

@@ -16,14 +16,14 @@ __all__ = ["Convert", "main"]
 
 @dataclass(frozen=True)
 class Convert:
-    """A splat in one format to the same splat in another, which the suffix of OUT names."""
+    """A splat in one format to the same splat in another, named by OUT's suffix."""
 
     splat: Annotated[Positional[Path], arg(metavar="SPLAT")]
     """The file, or folder, to read; its format is found by its content."""
     output: Annotated[Positional[Path], arg(metavar="OUT")]
     """The file to write, as b.spz."""
-    sh_degree: Count = None
-    """Keep spherical harmonics up to degree N, 0 to 4 (default: all that the format holds)."""
+    sh_degree: Annotated[Count, arg(metavar="N", help_behavior_hint="(default: all that the format holds)")] = None
+    """Keep spherical harmonics up to degree N, 0 to 4."""
     writing: WritingFlags = field(default_factory=Writing)
     force: bool = False
     """Replace OUT."""

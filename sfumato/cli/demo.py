@@ -28,7 +28,7 @@ KEYS = 16  # cameras that the film passes through: fewer make it smoother
 
 @dataclass(frozen=True)
 class Demo:
-    """Photograph an invented still life, find the cameras, train, score, and fly around."""
+    """Photograph an invented still life, find cameras, train, score and fly around."""
 
     output: Annotated[Path, arg(aliases=["-o"], metavar="OUT")] = Path("demo")
     """Folder for everything: photos/, splat.ply, report.html, compare/, film.mp4."""

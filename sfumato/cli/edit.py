@@ -22,7 +22,7 @@ __all__ = ["Edit", "main"]
 
 @dataclass(frozen=True)
 class Edit:
-    """Move, cut, recolor and reduce a splat: operations in the order they are typed, which are listed below."""
+    """Move, cut, recolor and reduce a splat by the operations listed below, in order."""
 
     splat: Annotated[Positional[Path], arg(metavar="SPLAT")]
     """The file, or folder, to read."""
@@ -59,8 +59,8 @@ def main(words: Sequence[str]) -> int:
     _rehearse(operations, flags.scene is not None)
     check_target(flags.output, flags.force, [flags.splat])
     asset = _edited(flags, operations, read_splat(flags.splat, flags.writing.raw))
-    print(f"{flags.output}: {len(asset):,} Gaussian{'s' if len(asset) != 1 else ''}, ", end="")
-    print(write_splat(flags.output, asset, flags.writing))
+    written = write_splat(flags.output, asset, flags.writing)
+    print(f"{flags.output}: {len(asset):,} Gaussian{'s' if len(asset) != 1 else ''}, {written}")
     return 0
 
 

@@ -14,7 +14,7 @@ __all__ = ["Eval", "main"]
 
 @dataclass(frozen=True)
 class Eval:
-    """Score a splat on a dataset's held-out photos: PSNR, SSIM and, with weights, LPIPS."""
+    """Score a splat on a scene's held-out photos: PSNR, SSIM and, with weights, LPIPS."""
 
     splat: Annotated[Positional[Path], arg(metavar="SPLAT")]
     """The splat's file."""

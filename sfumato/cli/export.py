@@ -18,7 +18,7 @@ SUFFIXES = (".html", ".htm")
 
 @dataclass(frozen=True)
 class Export:
-    """A splat and its viewer in one HTML file to share, which opens from a disk and needs no network."""
+    """A splat and its viewer in one HTML file to share, which needs no network."""
 
     splat: Annotated[Positional[Path], arg(metavar="SPLAT|RUN")]
     """The splat's file, or the folder that a training wrote, whose cameras then come along."""
@@ -28,10 +28,12 @@ class Export:
     """Most degrees of spherical harmonics to keep, 0 to 3: 20, 26, 36, 44 bytes a Gaussian."""
     max_gaussians: Count = None
     """Keep only the N most important Gaussians, by opacity times area."""
-    title: Annotated[str | None, arg(metavar="T")] = None
-    """The page's title (default: the name of the file or the run)."""
-    start_camera: Annotated[str | None, arg(metavar="NAME|INDEX")] = None
-    """Camera of the run to begin at (default: its first held-out one)."""
+    title: Annotated[str | None, arg(metavar="T", help_behavior_hint="(default: name of the file or run)")] = None
+    """The page's title."""
+    start_camera: Annotated[
+        str | None, arg(metavar="NAME|INDEX", help_behavior_hint="(default: its first held-out one)")
+    ] = None
+    """Camera of the run to begin at."""
     force: bool = False
     """Replace OUT.html."""
 

@@ -31,9 +31,9 @@ MARKS = {
 
 @dataclass(frozen=True)
 class Lint:
-    """Say what is wrong or odd with a splat's file, what to do about it, and what viewers will do with it.
+    """Say what is wrong or odd with a splat's file, and what viewers will do with it.
 
-    The exit code is 3 when there are errors (with --strict: or warnings), else 0; 2 when it cannot be read at all.
+    Exit code: 0 without errors, 3 with some (--strict: or warnings), 2 unreadable.
     """
 
     splat: Annotated[Positional[Path], arg(metavar="SPLAT")]

@@ -20,12 +20,12 @@ VERBS = {
     "render": "a splat to a film or pictures",
     "view": "fly through a splat or a run in the browser",
     "export": "a splat and its viewer in one HTML file to share",
-    "convert": "a splat in one format to another",
-    "edit": "move, cut, recolor and reduce a splat",
-    "clean": "a splat without floaters, and what goes and why",
-    "merge": "several splats to one, laid upon each other by what both show",
-    "segment": "a splat into the things that masks of its photos show",
-    "lint": "what is wrong or odd with a splat file, and what viewers do with it",
+    "convert": "a splat from any format to any other",
+    "edit": "move, cut, recolor and reduce a splat, step by step",
+    "clean": "remove floaters from a splat, and say why",
+    "merge": "several splats in one, laid upon each other by what they show",
+    "segment": "cut a splat into the things that masks of its photos show",
+    "lint": "what is wrong with a splat file, and what viewers do with it",
     "info": "what is in a splat file",
     "demo": "the whole way, on photographs of a scene that sfumato invents",
     "doctor": "what works on this machine, and how to repair what does not",
@@ -110,7 +110,7 @@ def _plain_warnings() -> Iterator[None]:
 
 def _help() -> str:
     lines = [f"sfumato {sfumato.__version__}: photos in, 3D Gaussian splat out", "", "usage: sfumato VERB ...", ""]
-    lines += [f"  {verb:8}{purpose}" for verb, purpose in VERBS.items()]
+    lines += [f"  {verb:9}{purpose}" for verb, purpose in VERBS.items()]
     lines += ["", "first steps:"]
     lines += [
         "  sfumato demo                       see it work",

@@ -28,7 +28,7 @@ BLIND = 0.8  # difference of colors of pairs, in that of pairs drawn at random
 
 @dataclass(frozen=True)
 class Merge:
-    """Several splats in one file. The first one stays where it is; the others come to it."""
+    """Several splats in one file: the first stays where it is, the others come to it."""
 
     splats: Annotated[Positional[tuple[Path, ...]], arg(metavar="SPLAT SPLAT ...", help_behavior_hint="(two or more)")]
     """The files to merge, of any formats."""
@@ -102,6 +102,8 @@ def _move(move: "Similarity", aligned: bool) -> str:
 
 
 def _fit(alignment: "Alignment") -> list[str]:
+    if not alignment.pairs:
+        return ["fit: none: no centers of the two lie near each other"]
     apart = alignment.residual / alignment.spacing if alignment.spacing else 0.0
     return [
         f"fit: {alignment.pairs:,} pairs of centers are {alignment.residual:.3g} units apart, "

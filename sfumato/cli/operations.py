@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 __all__ = ["OPERATIONS", "Operation", "Verb", "operations_help", "parse_operations"]
 
 _NUMBER = re.compile(r"[-+]?(?:\d|\.\d|inf|nan)", re.IGNORECASE)
-_WIDTH = 46  # of the flags' column in help
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ OPERATIONS = (
          "crop_views"),
     Verb("--select", ("EXPR",), "keep a part", 'What meets a condition, as "opacity > 0.1 and max_scale < 1".',
          "select"),
-    Verb("--remove", ("EXPR",), "keep a part", "What does not.", "remove"),
+    Verb("--remove", ("EXPR",), "keep a part", "What does not meet it.", "remove"),
     Verb("--exposure", ("STOPS",), "color", "Twice the light for each stop; half of it for -1.", "exposure"),
     Verb("--contrast", ("F",), "color", "Colors F times as far from middle gray.", "contrast"),
     Verb("--saturation", ("F",), "color", "Colors F times as far from gray: 0 is gray.", "saturation"),
@@ -101,10 +100,10 @@ OPERATIONS = (
 _BY_FLAG = {verb.flag: verb for verb in OPERATIONS}
 
 _EXAMPLES = """examples:
-  sfumato edit a.ply -o b.ply --up auto --crop-sphere 0 0 0 2 --remove "opacity < 0.02"
-  sfumato edit a.ply -o b.spz --rotate 1 0 0 -90 --scale 0.1 --sh-degree 1 --morton
-  sfumato edit a.ply -o b.ply --where "red > 0.5 and green < 0.3" --recolor 0.1 0.3 0.8
-  sfumato edit a.ply -o b.ply --scene photos --crop-camera-hull 1.2 --decimate 50%"""
+  sfumato edit a.ply -o b.ply --up 0 0 1 --remove "opacity < 0.02"
+  sfumato edit a.ply -o b.spz --rotate 1 0 0 -90 --scale 0.1 --sh-degree 1
+  sfumato edit a.ply -o b.ply --where "red > 2 * blue" --recolor 0.1 0.3 0.8
+  sfumato edit a.ply -o b.ply --scene photos --crop-camera-hull --decimate 50%"""
 
 
 def parse_operations(words: Sequence[str], others: Sequence[str]) -> tuple[list[Operation], list[str]]:
@@ -132,27 +131,32 @@ def parse_operations(words: Sequence[str], others: Sequence[str]) -> tuple[list[
 
 def operations_help() -> str:
     """All operations, by group, the names that conditions know, and examples."""
-    from textwrap import wrap
+    from shutil import get_terminal_size
 
+    width = min(114, get_terminal_size().columns)
+    column = 46 if width > 100 else 30
     lines = ["operations, done in the order they are typed:"]
     for group in dict.fromkeys(verb.group for verb in OPERATIONS):
         lines += ["", f"  {group}"]
         for verb in OPERATIONS:
             if verb.group == group:
-                lines += _row(verb.form, wrap(verb.help, 68))
+                lines += _row(verb.form, verb.help, column, width)
     from sfumato.edit.expression import FUNCTIONS
     from sfumato.edit.properties import PROPERTIES
 
-    lines += ["", "conditions (EXPR): numbers, the names below, + - * / **, comparisons, and, or, not, brackets,"]
-    lines += [f"  {' '.join(FUNCTIONS)}", ""]
+    lines += ["", "conditions (EXPR): numbers, the names below, + - * / **, brackets,"]
+    lines += [f"  < <= > >= == !=, and, or, not, {' '.join(FUNCTIONS)}", ""]
     lines += [f"  {name:12} {what}" for name, (what, _) in PROPERTIES.items()]
     return "\n".join([*lines, "", _EXAMPLES])
 
 
-def _row(form: str, text: list[str]) -> list[str]:
+def _row(form: str, text: str, column: int, width: int) -> list[str]:
+    from textwrap import wrap
+
     head = f"    {form}"
-    first = [] if len(head) < _WIDTH - 1 else [head]
-    rest = [f"{'' if first or index else head:{_WIDTH}}{line}" for index, line in enumerate(text)]
+    first = [] if len(head) < column - 1 else [head]
+    lines = wrap(text, max(30, width - column))
+    rest = [f"{'' if first or index else head:{column}}{line}" for index, line in enumerate(lines)]
     return first + rest
 
 

@@ -39,20 +39,25 @@ class Render:
     """A dataset: a folder gets the view of each of its cameras, a film flies smoothly through them."""
     orbit: bool = False
     """Circle around what the cameras of --scene look at, or around the splat's middle without --scene."""
-    frames: Count = None
-    """Frames of a film or an orbit (default: 8 seconds)."""
+    frames: Annotated[Count, arg(metavar="N", help_behavior_hint="(default: 8 seconds)")] = None
+    """Frames of a film or an orbit."""
     fps: Annotated[float, arg(metavar="F")] = 30.0
     """Frames per second."""
     depth: bool = False
     """Depth instead of color: bright is near."""
     format: Literal["png", "jpg"] = "png"
     """Format of the pictures in a folder."""
-    size: Annotated[tuple[int, int] | None, arg(metavar="W H")] = None
-    """Width and height in pixels (default: the dataset's, or 1280 720)."""
+    size: Annotated[
+        tuple[int, int] | None, arg(metavar="W H", help_behavior_hint="(default: the dataset's, or 1280 720)")
+    ] = None
+    """Width and height in pixels."""
     up: Annotated[tuple[float, float, float], arg(metavar="X Y Z")] = (0.0, -1.0, 0.0)
     """Which way is up when no --scene tells; the default is that of most COLMAP scenes."""
-    background: Annotated[tuple[float, float, float] | None, arg(metavar="R G B")] = None
-    """Color behind everything, in [0, 1] (default: the dataset's, or black)."""
+    background: Annotated[
+        tuple[float, float, float] | None,
+        arg(metavar="R G B", help_behavior_hint="(default: the dataset's, or black)"),
+    ] = None
+    """Color behind everything, in [0, 1]."""
     backend: Backend = "auto"
     """What computes; auto: the GPU where one can, else the CPU. reference is slow, for checking."""
     force: bool = False

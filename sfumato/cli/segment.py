@@ -35,11 +35,11 @@ class Segment:
     """The splat's file."""
     output: Annotated[Output, arg(metavar="PARTS")]
     """Folder for a splat per label; with --keep or --remove, the file to write."""
-    scene: Annotated[Path | None, arg(metavar="INPUT")] = None
-    """The dataset whose photos have masks, with the world axes of the splat; it must be given."""
-    masks: Annotated[Path | None, arg(metavar="DIR")] = None
+    scene: Annotated[Path | None, arg(metavar="INPUT", help_behavior_hint="(required)")] = None
+    """The dataset whose photos have masks, with the world axes of the splat."""
+    masks: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="(required)")] = None
     """Pictures named like the photos, whose gray levels, palette indices or colors are labels and black is background;
-    or a folder per label with black and white ones. It must be given. A few labelled photos may be enough."""
+    or a folder per label with black and white ones. A few labelled photos may be enough."""
     keep: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="LABEL")] = ()
     """Write one splat of what has this label; may be repeated. background and unlabelled are labels, too."""
     remove: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="LABEL")] = ()

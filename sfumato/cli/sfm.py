@@ -19,7 +19,7 @@ SHOWN = 12  # photos without a camera that are named; capture.csv names them all
 
 @dataclass(frozen=True)
 class Sfm:
-    """Find out where photos were taken, and write the cameras and points as a COLMAP model."""
+    """Find where photos were taken, and write cameras and points as a COLMAP model."""
 
     input: Input
     """Folder of photos, or a video."""

@@ -58,10 +58,12 @@ class Train:
     """How Gaussians multiply: Kerbl et al. 2023 or Kheradmand et al. 2024."""
     max_gaussians: Count = None
     """Never more Gaussians than this."""
-    memory: Annotated[str | None, arg(metavar="SIZE")] = None
-    """Take no more memory than this, such as 4GB (default: most of what is free)."""
-    gpu_memory: Annotated[str | None, arg(metavar="SIZE")] = None
-    """Take no more of the GPU's own memory than this, such as 6GB (default: most of what is free there)."""
+    memory: Annotated[str | None, arg(metavar="SIZE", help_behavior_hint="(default: most of what is free)")] = None
+    """Take no more memory than this, such as 4GB."""
+    gpu_memory: Annotated[
+        str | None, arg(metavar="SIZE", help_behavior_hint="(default: most of what is free there)")
+    ] = None
+    """Take no more of the GPU's own memory than this, such as 6GB."""
     init: Annotated[Path | None, arg(metavar="FILE")] = None
     """Start from this splat instead of from points, and refine it."""
     resume: bool = False

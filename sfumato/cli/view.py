@@ -22,7 +22,7 @@ __all__ = ["View", "announce", "main"]
 
 @dataclass(frozen=True)
 class View:
-    """Fly through a splat in the browser; with a run, see its cameras and photos too. Ctrl-C ends it."""
+    """Fly through a splat, or a run with its photos, in the browser. Ctrl-C ends it."""
 
     input: Annotated[Positional[Path], arg(metavar="FILE|RUN")]
     """The splat's file, of any format, or the folder that a training wrote."""

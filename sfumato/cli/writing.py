@@ -20,7 +20,8 @@ class Writing:
     # the fields of formats.WriteOptions once more, since importing that takes torch, and a second
 
     raw: bool = False
-    """Keep the numbers in the frame of the file that is read; else they go to the one that readers expect."""
+    """Keep the numbers as the file has them, as for one that comes out upside down; else they are turned to the frame
+    that readers of the new format expect."""
     spz_version: Literal[2, 3, 4] = 3
     """Of .spz: 3 is read by most programs, 4 is smaller, 2 is for old engines."""
     spz_sh_bits: Literal[4, 5, 6, 7, 8] = 6
