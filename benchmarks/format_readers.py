@@ -297,6 +297,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("splat", type=Path, nargs="?", help="of any format; a made scene otherwise")
     parser.add_argument("--cameras", type=Path, help="cameras.json of the splat's run: drawn from its first camera")
     parser.add_argument("--count", type=int, default=5000, help="Gaussians of it")
+    parser.add_argument("--sh-degree", type=int, default=3, choices=range(4), help="of the harmonics, at most")
     parser.add_argument("--size", nargs=2, type=int, default=(320, 240), metavar=("WIDTH", "HEIGHT"))
     parser.add_argument("--packages", type=Path, help="a folder for what npm and pip fetch, or that has it already")
     parser.add_argument(
@@ -311,6 +312,7 @@ def main() -> None:
     options = arguments()
     variants = [variant for variant in VARIANTS if variant.name in options.formats]
     gaussians, camera = sampled(options)
+    gaussians = gaussians.with_degree(min(gaussians.degree, options.sh_degree))
     place = fetch(options.packages)
     print(f"{len(gaussians):,} Gaussians of degree {gaussians.degree}\n")
     print("| " + " | ".join(HEAD) + " |\n" + "|---" * len(HEAD) + "|")
