@@ -2,7 +2,8 @@
 
 DATA is the folder with fox, fern and lego; RUNS holds a folder per scene as `sfumato train` leaves it, and what is not
 there is trained first. Each trained splat is written in each format, read back, and scored on the held-out photos like
-the original. Prints a table; with --plot FILE also draws it as SVG, with --json FILE keeps the numbers.
+the original. Prints a table; with --plot FILE also draws it as SVG; with --json FILE keeps the numbers, from which
+--again FILE prints and draws once more.
 """
 
 import argparse
@@ -10,7 +11,6 @@ import json
 import subprocess
 import sys
 import tempfile
-import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -38,7 +38,7 @@ class Variant:
 VARIANTS = (
     Variant("PLY", ".ply"),
     Variant("npz", ".npz"),
-    Variant("glTF (GLB)", ".glb"),
+    Variant("glTF", ".glb"),
     Variant("OpenUSD", ".usdc"),
     Variant("ksplat 0", ".ksplat", WriteOptions(ksplat_level=0)),
     Variant("ksplat 1", ".ksplat", WriteOptions(ksplat_level=1)),
@@ -46,9 +46,9 @@ VARIANTS = (
     Variant("compressed PLY", ".compressed.ply"),
     Variant(".splat", ".splat"),
     Variant("SPZ 2", ".spz", WriteOptions(spz_version=2)),
+    Variant("SPZ 3, 4 bits", ".spz", WriteOptions(spz_sh_bits=4)),
     Variant("SPZ 3", ".spz"),
     Variant("SPZ 4", ".spz", WriteOptions(spz_version=4)),
-    Variant("SPZ 4, 6 bits", ".spz", WriteOptions(spz_version=4, spz_sh_bits=6)),
     Variant("SPZ 4, 8 bits", ".spz", WriteOptions(spz_version=4, spz_sh_bits=8)),
     Variant("SOG", ".sog"),
 )
@@ -108,12 +108,30 @@ def trained(name: str, data: Path, runs: Path) -> Path:
     return run
 
 
-def line(cost: Cost) -> str:
-    each = cost.bytes / cost.gaussians
-    return (
-        f"| {cost.scene} | {cost.variant} | {cost.bytes / 1e6:.2f} | {each:.1f} | {cost.ratio:.1f} "
-        f"| {cost.psnr:.2f} | {cost.psnr_lost:+.3f} | {cost.ssim:.4f} | {cost.ssim_lost:+.4f} |"
-    )
+def table(found: list[Cost]) -> str:
+    """A row per format, three columns per scene: how many times smaller than PLY, dB and SSIM lost."""
+    scenes = list(dict.fromkeys(cost.scene for cost in found))
+    titles = [f"{scene}: {what}" for scene in scenes for what in ("smaller", "dB lost", "SSIM lost")]
+    lines = ["| | bytes a Gaussian | " + " | ".join(titles) + " |", "|---" * (len(titles) + 2) + "|"]
+    for variant in dict.fromkeys(cost.variant for cost in found):
+        row = [cost for scene in scenes for cost in found if (cost.scene, cost.variant) == (scene, variant)]
+        each = [cost.bytes / cost.gaussians for cost in row]
+        cells = [f"{min(each):.0f}" if max(each) - min(each) < 1 else f"{min(each):.0f} to {max(each):.0f}"]
+        for cost in row:
+            cells += [f"{cost.ratio:.1f}", f"{cost.psnr_lost + 0.0:.3f}", f"{cost.ssim_lost + 0.0:.4f}"]
+        lines.append(f"| {variant} | " + " | ".join(cells) + " |")
+    return "\n".join(lines).replace("-0.000 ", "0.000 ").replace("-0.0000 ", "0.0000 ")
+
+
+def measured(options: argparse.Namespace) -> list[Cost]:
+    variants = [variant for variant in VARIANTS if variant.name in options.formats]
+    found = []
+    for name in options.scenes:
+        for cost in costs(name, options.data, trained(name, options.data, options.runs), variants):
+            found.append(cost)
+            before = cost.psnr + cost.psnr_lost
+            print(f"{name}, {cost.variant}: {before:.2f} to {cost.psnr:.2f} dB, {cost.bytes} bytes", file=sys.stderr)
+    return found
 
 
 def main() -> None:
@@ -124,22 +142,18 @@ def main() -> None:
     parser.add_argument("--formats", nargs="+", choices=[v.name for v in VARIANTS], default=[v.name for v in VARIANTS])
     parser.add_argument("--plot", type=Path, help="SVG to draw")
     parser.add_argument("--json", type=Path, help="file for the numbers")
+    parser.add_argument("--again", type=Path, help="numbers of an earlier run: nothing is measured")
     options = parser.parse_args()
-    variants = [variant for variant in VARIANTS if variant.name in options.formats]
-    began = time.perf_counter()
-    print("| scene | format | MB | bytes a Gaussian | times smaller | PSNR | lost dB | SSIM | lost |")
-    print("|---|---|---|---|---|---|---|---|---|", flush=True)
-    found = []
-    for name in options.scenes:
-        for cost in costs(name, options.data, trained(name, options.data, options.runs), variants):
-            found.append(cost)
-            print(line(cost), flush=True)
+    if options.again:
+        found = [Cost(**cost) for cost in json.loads(options.again.read_text(encoding="utf-8"))]
+    else:
+        found = measured(options)
+    print(table(found))
     if options.json:
         options.json.write_text(json.dumps([asdict(cost) for cost in found], indent=1), encoding="utf-8")
     if options.plot:
-        points = [(c.scene, c.variant, c.bytes / c.gaussians, c.psnr_lost) for c in found]
+        points = [(cost.scene, cost.variant, cost.bytes / cost.gaussians, cost.psnr_lost) for cost in found]
         options.plot.write_text(plot(points), encoding="utf-8")
-    print(f"{time.perf_counter() - began:.0f} s", file=sys.stderr)
 
 
 if __name__ == "__main__":
