@@ -61,7 +61,7 @@ class Program:
     package: str
     suffixes: tuple[str, ...]
     read: Callable[[Path, Path, Path], Gaussians]
-    refuses: tuple[str, ...] = ()  # what the names of files begin with that it does not know
+    refuses: tuple[str, ...] = ()  # what it does not know: beginnings of a variant's name and degree
     ways: dict[str, Way] = field(default_factory=dict)  # by field, or by "suffix field"
     degree: int = 3  # of harmonics, at most
     covariances: bool = False  # keeps these, not scales and rotations
@@ -236,7 +236,7 @@ PROGRAMS = (
         "@mkkellogg/gaussian-splats-3d",
         (PLY, COMPRESSED, ".splat", ".ksplat", ".spz"),
         _by_node("mkkellogg.mjs"),
-        refuses=("SPZ 3", "SPZ 4"),
+        refuses=("SPZ 3", "SPZ 4", "compressed PLY, degree 0"),  # the last also as SuperSplat writes it
         ways={
             "sh0": SH0,
             "opacities": Way("opacities in bytes, rounded down", ROUGHLY / 255),

@@ -137,7 +137,7 @@ def read_by(program: Program, variant: Variant, place: Path, path: Path) -> Row:
         with tempfile.TemporaryDirectory() as scratch:
             theirs = program.read(place, path, Path(scratch))
     except RefusedError as error:
-        row.fault = not variant.name.startswith(program.refuses or "-")
+        row.fault = not f"{variant.name}, degree {ours.degree}".startswith(program.refuses or "-")
         row.verdict = f"does not read it: {error}"
         return row
     row.count = len(theirs)
