@@ -229,7 +229,7 @@ def mean_color(gaussians: Gaussians) -> Tensor:
         gaussians.opacities.detach().double() * (ordered[:, 1] + ordered[:, 2]).sub(ordered[:, 1:].sum(1).max()).exp()
     )
     colors = harmonics.rgb_from_sh0(gaussians.sh0.detach()[:, 0].double()).clamp(0, 1)
-    return (weights @ colors / weights.sum().clamp(min=1e-300)).cpu()
+    return ((weights[:, None] * colors).sum(dim=0) / weights.sum().clamp(min=1e-300)).cpu()
 
 
 def _gain(splat: Gaussians | Asset, name: str, stops: float) -> float:

@@ -58,7 +58,8 @@ def keep(splat: Splat, mask: Tensor) -> Splat:
     """
     gaussians = gaussians_of(splat)
     check_shape("mask", mask, ("N",), N=len(gaussians))
-    return splat if bool(mask.all()) else changed(splat, gaussians[mask.nonzero()[:, 0]])
+    rows = mask.nonzero()[:, 0].to(gaussians.means.device)
+    return splat if len(rows) == len(gaussians) else changed(splat, gaussians[rows])
 
 
 def crop_box(
@@ -306,6 +307,7 @@ def inside_camera_hull(gaussians: Gaussians, cameras: Sequence[Camera], grow: fl
     _check_cameras(cameras)
     if not 0 < grow < math.inf:
         raise InputError(f"grow must be a positive number; got {grow:g}")
+    cameras = [camera.to("cpu", torch.float64) for camera in cameras]
     corners = torch.cat(
         [_pyramid(camera, depth) for camera, depth in zip(cameras, _depths(gaussians, cameras), strict=True)]
     )
@@ -326,16 +328,16 @@ def inside_camera_hull(gaussians: Gaussians, cameras: Sequence[Camera], grow: fl
 def _depths(gaussians: Gaussians, cameras: Sequence[Camera]) -> list[float]:
     """How far in front of each camera that is which it was pointed at, world units."""
     focus = _focus(cameras)
-    depths = [float((camera.viewmat.double() @ torch.cat([focus, torch.ones(1).double()]))[2]) for camera in cameras]
+    depths = [float((camera.viewmat[2, :3] @ focus) + camera.viewmat[2, 3]) for camera in cameras]
     if sum(depth > 0 for depth in depths) >= AHEAD * len(cameras) and len(cameras) > 1 and _meet(cameras):
         return [max(0.0, depth) for depth in depths]
     return [_middle_depth(gaussians, camera) for camera in cameras]
 
 
 def _focus(cameras: Sequence[Camera]) -> Tensor:
-    """(3,) float64, the point nearest to all axes of view by least squares."""
-    positions = torch.stack([camera.position.double() for camera in cameras])
-    forwards = torch.stack([camera.viewmat[2, :3].double() for camera in cameras])
+    """(3,) the point nearest to all axes of view by least squares."""
+    positions = torch.stack([camera.position for camera in cameras])
+    forwards = torch.stack([camera.viewmat[2, :3] for camera in cameras])
     across = torch.eye(3, dtype=torch.float64) - forwards[:, :, None] * forwards[:, None, :]
     wanted = (across @ positions[:, :, None]).sum(dim=0)
     focus: Tensor = torch.linalg.lstsq(across.sum(dim=0), wanted, driver="gelsd").solution[:, 0]
@@ -344,7 +346,7 @@ def _focus(cameras: Sequence[Camera]) -> Tensor:
 
 def _meet(cameras: Sequence[Camera]) -> bool:
     """Whether axes of view differ enough to say where they meet: the typical one by 20 degrees from their mean."""
-    forwards = torch.stack([camera.viewmat[2, :3].double() for camera in cameras])
+    forwards = torch.stack([camera.viewmat[2, :3] for camera in cameras])
     return bool(forwards.mean(dim=0).norm() < math.cos(math.radians(20)))
 
 
@@ -369,13 +371,11 @@ def _in_picture(means: Tensor, camera: Camera) -> tuple[Tensor, Tensor]:
 
 
 def _pyramid(camera: Camera, depth: float) -> Tensor:
-    """(5, 3) float64: the camera, and the corners of its picture at a depth, world units."""
+    """(5, 3): the camera, and the corners of its picture at a depth, world units."""
     W, H = camera.width, camera.height
     pixels = torch.tensor([[0.0, 0, 1], [W, 0, 1], [0, H, 1], [W, H, 1]], dtype=torch.float64)
-    rays = depth * torch.linalg.solve(camera.K.cpu().double(), pixels.T).T
-    viewmat = camera.viewmat.cpu().double()
-    position = -viewmat[:3, :3].T @ viewmat[:3, 3]
-    return torch.cat([position[None], rays @ viewmat[:3, :3] + position])
+    rays = depth * torch.linalg.solve(camera.K, pixels.T).T
+    return torch.cat([camera.position[None], rays @ camera.viewmat[:3, :3] + camera.position])
 
 
 def _fibonacci(count: int) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from sfumato.core.asset import Asset
 from sfumato.core.gaussians import Gaussians
+from sfumato.core.sh import rgb_from_sh0
 from sfumato.edit.file_facts import FileFacts
 from sfumato.edit.lint_file import file_findings
 from sfumato.edit.lint_finding import Finding, rows_of
@@ -66,7 +67,7 @@ def _numbers(gaussians: Gaussians) -> Iterator[Finding]:
         if rows.any():
             fields.append(f"{name} {int(rows.sum()):,}")
     told = f"have numbers that are not finite ({', '.join(fields)})"
-    advice = "some programs leave them out, others show nothing at all; `sfumato convert` to another format drops them"
+    advice = "some programs leave them out, others show nothing at all; `sfumato convert` leaves them out"
     yield Finding("not-finite", "error", told, advice, int(bad.sum()), rows_of(bad))
 
 
@@ -75,7 +76,12 @@ def _rotations(gaussians: Gaussians) -> Iterator[Finding]:
     if (zero := lengths == 0).any():
         told = "have a quaternion of length 0, which is no rotation"
         yield Finding(
-            "zero-rotation", "error", told, "they are never drawn; leave them out", int(zero.sum()), rows_of(zero)
+            "zero-rotation",
+            "error",
+            told,
+            "they are never drawn; `sfumato clean` leaves them out",
+            int(zero.sum()),
+            rows_of(zero),
         )
     odd = ((lengths - 1).abs() > UNIT) & ~zero
     if odd.any():
@@ -112,8 +118,7 @@ def _colors(gaussians: Gaussians) -> Iterator[Finding]:
         told = "have colors stored from 0 to 1: as if red, green and blue stood where harmonics belong; all is pale"
         yield Finding("plain-color", "warning", told, "check the program that wrote it", len(gaussians))
     yield from _outside(sh0, 3.34, "clipped-color", "base colors beyond what SPZ holds (-0.44 to 1.44)")
-    gamut = (0.5 + 0.28209479 * sh0 < -0.02) | (0.5 + 0.28209479 * sh0 > 1.02)
-    rows = gamut.flatten(1).any(dim=1)
+    rows = ((rgb_from_sh0(sh0) - 0.5).abs() > 0.52).flatten(1).any(dim=1)
     if _worth_a_word(rows):
         told = f"have base colors outside of 0 to 1 ({_percent(rows)}), which .splat and .ksplat clip"
         yield Finding("gamut", "note", told, "no fault, unless you write one of those", int(rows.sum()), rows_of(rows))

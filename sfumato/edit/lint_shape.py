@@ -61,7 +61,7 @@ def _sizes(gaussians: Gaussians, scales: Tensor, radius: float) -> Iterator[Find
         needle = (scales[:, 2] > NEEDLE * scales[:, 1]) & (scales[:, 2] > LONG * radius)
         if float(needle.double().mean()) > RARE:
             told = f"have the shape of a needle, over {NEEDLE:.0f} times as long as wide: a spike from other sides"
-            advice = "`sfumato clean` removes needles"
+            advice = "`sfumato clean` removes the longest, and with --scene those that few cameras see"
             yield Finding("needles", "note", told, advice, int(needle.sum()), rows_of(needle))
     thin = (gaussians.log_scales < THIN).sum(dim=1)
     if (zero := thin >= 2).any():
@@ -99,4 +99,11 @@ def _overdraw(gaussians: Gaussians, radius: float) -> Iterator[Finding]:
         f"everywhere; the largest hundredth makes up {part:.0f} % of it"
     )
     rows = tuple(top[:5].tolist())
-    yield Finding("overdraw", "warning", told, "`sfumato clean`, or train with a smaller clamp on scales", 0, rows)
+    yield Finding(
+        "overdraw",
+        "warning",
+        told,
+        "`sfumato clean` removes the largest, `sfumato edit --decimate` makes fewer",
+        0,
+        rows,
+    )

@@ -11,6 +11,7 @@ from sfumato.core.axes import matrix_between, reframe
 from sfumato.core.errors import InputError
 from sfumato.core.gaussians import Gaussians
 from sfumato.core.progress import Progress, silent
+from sfumato.edit.crop import keep
 from sfumato.edit.icp import Alignment, AlignOptions, align
 from sfumato.edit.seam import Seam, seam
 from sfumato.edit.similarity import Similarity, moved
@@ -134,7 +135,7 @@ def _joined(
     met = seam(whole, gaussians)
     if not options.dedupe:
         return gaussians, Joined(move, met, alignment)
-    return gaussians[(~met.is_double).nonzero()[:, 0]], Joined(move, met, alignment, met.doubles)
+    return keep(gaussians, ~met.is_double), Joined(move, met, alignment, met.doubles)
 
 
 def _as_said(first: Asset, asset: Asset) -> Similarity:

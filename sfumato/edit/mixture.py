@@ -20,7 +20,7 @@ COLOR = 2.0  # what a difference of colors costs beside one of shapes: 1 to 4 di
 THICKNESS = 0.05  # of its size, that a flat one is taken to have: else two leaves of a book have nothing in common
 SOLID = 0.999  # most opacity: what a merger would have above becomes size
 TINY = 1e-250  # keeps divisions finite
-_ROWS, _COLUMNS = [0, 1, 2, 0, 0, 1], [0, 1, 2, 1, 2, 2]
+_SIX, _NINE = [0, 4, 8, 1, 2, 5], [0, 3, 4, 3, 1, 5, 4, 5, 2]  # of a matrix's nine numbers, and back
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class Shapes:
     @classmethod
     def of(cls, mixture: "Mixture") -> "Shapes":
         """The shapes of all components."""
-        covariances = mixture.covariances.T.contiguous()
+        covariances = mixture.covariances.T.clone(memory_format=torch.contiguous_format)  # changed below
         areas = area(covariances)
         covariances[:3] += THICKNESS**2 * areas
         colors = (harmonics.C0 * mixture.sh[:, 0]).double().T.contiguous()
@@ -84,7 +84,8 @@ class Mixture:
     def of(cls, gaussians: Gaussians) -> "Mixture":
         """Every Gaussian by itself."""
         exact = Gaussians(*(tensor.detach().double() for tensor in gaussians.with_degree(0)))
-        covariances = exact.covariances[:, _ROWS, _COLUMNS]
+        six = torch.tensor(_SIX, device=exact.means.device)
+        covariances = exact.covariances.reshape(-1, 9).index_select(1, six)
         rows = torch.arange(len(gaussians), device=gaussians.means.device)
         return cls(exact.means, covariances, exact.opacities, gaussians.sh.detach(), rows)
 
@@ -126,11 +127,9 @@ class Mixture:
         """The same as they are stored; those that were never merged keep the bits they had in `origin`."""
         new = self.rows < 0
         found = origin[self.rows.clamp(min=0)].detach()
-        matrices = torch.empty(int(new.sum()), 3, 3, dtype=torch.float64, device=self.means.device)
-        matrices[:, _ROWS, _COLUMNS] = self.covariances[new]
-        matrices[:, _COLUMNS, _ROWS] = self.covariances[new]
-        squares, axes = torch.linalg.eigh(matrices)
-        axes[:, :, 0] *= torch.linalg.det(axes).sign()[:, None]  # right-handed
+        nine = torch.tensor(_NINE, device=self.means.device)
+        squares, axes = torch.linalg.eigh(self.covariances[new].index_select(1, nine).reshape(-1, 3, 3))
+        axes = axes * torch.linalg.det(axes).sign()[:, None, None]  # right-handed
         numbers = (
             self.means[new],
             quaternion_from_matrix(axes),

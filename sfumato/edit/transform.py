@@ -220,7 +220,7 @@ def middle(gaussians: Gaussians) -> Tensor:
     Parameters
     ----------
     gaussians : Gaussians
-        When nothing is solid, all of them count.
+        When nothing is solid, all of them count; means that are not finite never do.
 
     Returns
     -------
@@ -231,8 +231,9 @@ def middle(gaussians: Gaussians) -> Tensor:
     --------
     >>> centered = edit.translate(gaussians, -edit.middle(gaussians))
     """
-    solid = gaussians.means[(gaussians.opacities > _SOLID).nonzero()[:, 0]]
-    means = (solid if len(solid) else gaussians.means).detach()
+    somewhere = gaussians.means.detach().isfinite().all(dim=1)
+    solid = somewhere & (gaussians.opacities.detach() > _SOLID)
+    means = gaussians.means.detach()[solid if bool(solid.any()) else somewhere]
     return means.median(dim=0).values.cpu().double() if len(means) else torch.zeros(3, dtype=torch.float64)
 
 

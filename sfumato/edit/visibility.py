@@ -41,8 +41,6 @@ class Visibility:
         et al. 2023.
     largest : Tensor, (N,)
         The same in the camera where it is largest, pixels.
-    share : Tensor, (N,)
-        The same as a share of the picture, where that is largest.
     cameras : Tensor, (N,), int64
         How many give it a weight of at least SEEN pixels.
     nearness : Tensor, (N,)
@@ -53,7 +51,6 @@ class Visibility:
 
     total: Tensor
     largest: Tensor
-    share: Tensor
     cameras: Tensor
     nearness: Tensor
     count: int
@@ -74,10 +71,8 @@ class Visibility:
         Visibility
             The same numbers there.
         """
-        total, largest, share, cameras, nearness = (
-            tensor.to(device) for tensor in (self.total, self.largest, self.share, self.cameras, self.nearness)
-        )
-        return Visibility(total, largest, share, cameras, nearness, self.count)
+        tensors = (self.total, self.largest, self.cameras, self.nearness)
+        return Visibility(*(tensor.to(device) for tensor in tensors), self.count)
 
     @cached_property
     def seen(self) -> Tensor:
@@ -126,7 +121,7 @@ def visibility(
     if not cameras:
         raise InputError("cameras must hold at least one camera to see the Gaussians; got none")
     means = gaussians.means
-    total, largest, share = (means.new_zeros(len(means), dtype=torch.float64) for _ in range(3))
+    total, largest = (means.new_zeros(len(means), dtype=torch.float64) for _ in range(2))
     count = torch.zeros(len(means), dtype=torch.int64, device=means.device)
     nearness = torch.full_like(total, torch.inf)
     for number, camera in enumerate(cameras, start=1):
@@ -135,12 +130,11 @@ def visibility(
         seen, depths = weights >= SEEN, found.splats.depths.detach().double()
         total += weights
         largest = torch.maximum(largest, weights)
-        share = torch.maximum(share, weights / (camera.width * camera.height))
         count += seen
         nearer = torch.minimum(nearness, depths / _median(depths, weights))
         nearness = torch.where(seen, nearer, nearness)
         progress("looking from every camera", number, len(cameras))
-    return Visibility(total.float(), largest.float(), share.float(), count, nearness.float(), len(cameras))
+    return Visibility(total.float(), largest.float(), count, nearness.float(), len(cameras))
 
 
 def weigh(
