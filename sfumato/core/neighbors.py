@@ -1,10 +1,15 @@
 """Points to the distances of their nearest neighbours: exact, for millions of them, leaves of a k-d tree at a time."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from sfumato.core.limits import usable_cores
+from sfumato.core.threads import one_torch_thread
 
 __all__ = ["neighbor_distances"]
 
@@ -26,14 +31,16 @@ def neighbor_distances(xyz: Tensor) -> Tensor:
     if M == 1:
         return torch.ones(1)
     tree = _Tree.grow(xyz.detach().float())
-    leaves = torch.arange(len(tree.rows))
-    parts = [_nearest_of_leaves(tree, leaves[i : i + BATCH]) for i in range(0, len(leaves), BATCH)]
-    best, reach = (torch.cat(column) for column in zip(*parts, strict=True))
-    lone = ((tree.rows >= 0) & (best[:, :, -1] > reach[:, None])).nonzero()
+    batches = torch.arange(len(tree.rows)).split(BATCH)
+    with one_torch_thread(), ThreadPoolExecutor(usable_cores(), thread_name_prefix="neighbors") as pool:
+        parts = list(pool.map(lambda leaves: _nearest_of_leaves(tree, leaves), batches))
+    best = torch.cat([squares for squares, _ in parts], dim=1)
+    reach = torch.cat([limit for _, limit in parts])
+    lone = ((tree.rows >= 0) & (best[-1] > reach[:, None])).nonzero()
     for start in range(0, len(lone), ALONE):
         chosen = lone[start : start + ALONE]
-        best[chosen[:, 0], chosen[:, 1]] = _nearest_of_points(tree, chosen, best)
-    found = best[tree.rows >= 0]  # (M, 3) squares, the smallest first
+        best[:, chosen[:, 0], chosen[:, 1]] = _nearest_of_points(tree, chosen, best)
+    found = best[:, tree.rows >= 0].T  # (M, 3) squares, the smallest first
     means = xyz.new_empty(M, dtype=torch.float32)
     means[tree.rows[tree.rows >= 0]] = found[:, : M - 1].mean(dim=1).sqrt()
     return means
@@ -59,7 +66,8 @@ class _Tree:
             points = padded[rows]
             side = (_high(points) - _low(points)).argmax(dim=1)
             along = points.gather(2, side[:, None, None].expand(-1, rows.shape[1], 1))[:, :, 0]
-            rows = rows.gather(1, along.argsort(dim=1, stable=True)).reshape(2 * len(rows), -1)
+            halves = np.argpartition(along.numpy(), rows.shape[1] // 2, axis=1)  # sorting takes many times longer
+            rows = rows.gather(1, torch.from_numpy(halves)).reshape(2 * len(rows), -1)
         points = padded[rows]
         low, high = [_low(points)], [_high(points)]
         for _ in range(levels):
@@ -94,64 +102,80 @@ def _high(points: Tensor) -> Tensor:
 
 
 def _nearest_of_leaves(tree: _Tree, leaves: Tensor) -> tuple[Tensor, Tensor]:
-    """(leaves, S, 3) squares of the smallest distances, and up to what, (leaves,), those of a leaf are right."""
+    """(3, leaves, S) squares of the smallest distances, and up to what, (leaves,), those of a leaf are right."""
     own = tree.points[:, leaves]
-    best = own.new_full((*own.shape[1:], NEIGHBORS), torch.inf)
-    for place in range(own.shape[2]):
-        squares = (own - own[:, :, place : place + 1]).square().sum(dim=0)
+    S = own.shape[2]
+    best = own.new_full((NEIGHBORS, *own.shape[1:]), torch.inf)
+    for place in range(S):
+        squares = _squares(own, own[:, :, place : place + 1])
         squares[:, place] = torch.inf  # the point itself
         _insert(best, squares)
-    reach = _reach(tree, leaves, best)
+    reach = _reach(tree, leaves, best[-1])
     box, leaf, gaps = tree.near(tree.low[-1][leaves], tree.high[-1][leaves], reach)
     others = leaf != leaves[box]
     box, leaf, gaps = box[others], leaf[others], gaps[others]
+    points, found = own.reshape(3, -1), best.view(NEIGHBORS, -1)
     for number, turn in enumerate(_in_turn(box)):
         turn = turn[gaps[turn] <= reach[box[turn]]]
         if not len(turn):
             break  # what follows is farther
+        mine, theirs = box[turn], leaf[turn]
         if number == TURNS:
-            reach[box[turn]] = gaps[turn]
+            reach[mine] = gaps[turn]
             break
-        mine, theirs, nearest = own[:, box[turn]], tree.points[:, leaf[turn]], best[box[turn]]
-        for place in range(own.shape[2]):
-            _insert(nearest, (mine - theirs[:, :, place : place + 1]).square().sum(dim=0))
-        best[box[turn]] = nearest
-        reach[box[turn]] = torch.minimum(reach[box[turn]], _reach(tree, leaves[box[turn]], nearest))
+        low, high = tree.low[-1][theirs].T[:, :, None], tree.high[-1][theirs].T[:, :, None]
+        pair, place = (_gaps(own[:, mine], low, high) < best[-1, mine]).nonzero().unbind(dim=1)
+        row = mine[pair] * S + place
+        nearest = found[:, row]
+        for squares in _squares(points[:, row, None], tree.points[:, theirs[pair]]).T.contiguous():
+            _insert(nearest, squares)
+        found[:, row] = nearest
+        reach[mine] = torch.minimum(reach[mine], _reach(tree, leaves[mine], best[-1, mine]))
     return best, reach
 
 
 def _nearest_of_points(tree: _Tree, places: Tensor, best: Tensor) -> Tensor:
-    """(Q, 3) the same of points, given by leaf and place (Q, 2), of which `best` (L, S, 3) is at most too large."""
+    """(3, Q) the same of points, given by leaf and place (Q, 2), of which `best` (3, L, S) is at most too large."""
     row, points = tree.rows[places[:, 0], places[:, 1]], tree.points[:, places[:, 0], places[:, 1]]
-    reach = best[places[:, 0], places[:, 1], -1]
+    reach = best[-1, places[:, 0], places[:, 1]]
     found = points.new_full((len(places), NEIGHBORS), torch.inf)
     box, leaf, gaps = tree.near(points.T, points.T, reach)
     for turn in _in_turn(box):
         turn = turn[gaps[turn] <= reach[box[turn]]]
         if not len(turn):
             break
-        squares = (points[:, box[turn], None] - tree.points[:, leaf[turn]]).square().sum(dim=0)
+        squares = _squares(points[:, box[turn], None], tree.points[:, leaf[turn]])
         squares[tree.rows[leaf[turn]] == row[box[turn], None]] = torch.inf  # the point itself
         both = torch.cat([found[box[turn]], squares], dim=1)
         found[box[turn]] = both.topk(NEIGHBORS, largest=False).values
         reach[box[turn]] = torch.minimum(reach[box[turn]], found[box[turn], -1])
-    return found
+    return found.T
 
 
-def _reach(tree: _Tree, leaves: Tensor, best: Tensor) -> Tensor:
-    """(leaves,) squares: what all of a leaf's points need, but for those far from the others."""
-    last = best[:, :, -1].where(tree.rows[leaves] >= 0, torch.nan)
+def _reach(tree: _Tree, leaves: Tensor, last: Tensor) -> Tensor:
+    """(leaves,) squares: what all of a leaf's points need, (leaves, S), but for those far from the others."""
+    last = last.where(tree.rows[leaves] >= 0, torch.nan)
     middle = last.nanmedian(dim=1).values.nan_to_num(nan=0, posinf=torch.inf)
     most = last.nan_to_num(nan=0, posinf=torch.inf).amax(dim=1)
     return torch.where(middle > 0, torch.minimum(most, REACH**2 * middle), most)
 
 
+def _squares(a: Tensor, b: Tensor) -> Tensor:
+    """Squares of the distances of (3, ...) points."""
+    return (a - b).square().sum(dim=0)
+
+
+def _gaps(points: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Squares of the distances of (3, ...) points to boxes."""
+    return torch.maximum(low - points, points - high).clamp(min=0).square().sum(dim=0)
+
+
 def _insert(best: Tensor, squares: Tensor) -> None:
-    """The squares (...) among the three smallest (..., 3), in place."""
+    """The squares (...) among the three smallest (3, ...), in place."""
     for rank in range(NEIGHBORS):
-        kept = torch.minimum(best[..., rank], squares)
-        squares = torch.maximum(best[..., rank], squares)
-        best[..., rank] = kept
+        kept = torch.minimum(best[rank], squares)
+        squares = torch.maximum(best[rank], squares)
+        best[rank] = kept
 
 
 def _in_turn(box: Tensor) -> Iterator[Tensor]:
