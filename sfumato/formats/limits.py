@@ -7,11 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sfumato.core.errors import InputError
+from sfumato.core.sh import bases_of_degree
 from sfumato.core.units import say_bytes
 
-__all__ = ["MOST_EXPANSION", "check_promise", "opened", "read_member"]
+__all__ = ["FREE", "MOST_EXPANSION", "MOST_GAIN", "check_memory", "check_promise", "opened", "read_member"]
 
 MOST_EXPANSION = 1032  # times that deflate can make bytes more (RFC 1951: 258 for a code of 2 bits)
+FREE = 1 << 28  # bytes of memory that a packed file of any size may ask for: 1.1 million Gaussians of degree 3
+MOST_GAIN = 100  # times its size that a larger one may: trained splats take 5 to 30 times the bytes they are packed in
 _BRIEF = 60  # letters of what a library says
 
 
@@ -32,6 +35,19 @@ def check_promise(path: Path, count: int, needed: int, there: int) -> None:
         raise InputError(
             f"{path} is truncated: it promises {count} Gaussians, which take {needed} bytes, and {there} follow; "
             "copy or download it again"
+        )
+
+
+def check_memory(path: Path, count: int, sh_degree: int, there: int, advice: str = "copy or download it again") -> None:
+    """Refuse `there` packed bytes that promise so many Gaussians as to fill the memory, before any is taken.
+
+    Raises InputError, whose sentence ends with the advice.
+    """
+    needed = count * 4 * (11 + 3 * bases_of_degree(sh_degree))
+    if needed > FREE + MOST_GAIN * there:
+        raise InputError(
+            f"{path} is damaged, or made to fill the memory: its {there:,} bytes promise {count:,} Gaussians, which "
+            f"take {say_bytes(needed)}, more than {MOST_GAIN} times as much; {advice}"
         )
 
 

@@ -7,10 +7,10 @@ from sfumato.core import sh as harmonics
 from sfumato.core.gaussians import Gaussians
 from sfumato.core.rotation import multiply_quaternions, quaternion_from_matrix
 
-__all__ = ["FLOOR", "LARGEST", "SMALLEST", "is_stretched", "linear_scales", "log_of_scales", "place", "unit_quats"]
+__all__ = ["FLOOR", "count_clamped", "is_stretched", "linear_scales", "log_of_scales", "place", "unit_quats"]
 
 FLOOR = -20.0  # log of a scale of 0, whose own is infinite: 2e-9, as thin as the clamps of compressed PLY allow
-LARGEST, SMALLEST = 88.0, -87.0  # logs of scales that float32 holds, and in full digits
+_LARGEST, _SMALLEST = 88.0, -87.0  # logs of scales that float32 holds, and in full digits
 _TOLERANCE = 1e-5  # of the matrix's scale: what float32 leaves of a product of rotations
 
 
@@ -21,7 +21,12 @@ def log_of_scales(scales: Tensor) -> Tensor:
 
 def linear_scales(log_scales: Tensor) -> Tensor:
     """Scales of logs, float64: within what float32 holds."""
-    return log_scales.double().clamp(SMALLEST, LARGEST).exp()
+    return log_scales.double().clamp(_SMALLEST, _LARGEST).exp()
+
+
+def count_clamped(log_scales: Tensor) -> int:
+    """How many of (N, 3) rows have a log that `linear_scales` moves."""
+    return int(((log_scales > _LARGEST) | (log_scales < _SMALLEST)).any(dim=1).sum())
 
 
 def unit_quats(quats: Tensor) -> Tensor:

@@ -356,7 +356,9 @@ def test_a_picture_of_one_color_fills_no_memory(tmp_path: Path, monkeypatch: pyt
     files = by_hand() | {"c.webp": bytes(huge)}
     assert "has 16384 x 16384 pixels; wanted 65544 at most" in refusal(save(tmp_path / "a", files))
     files["meta.json"]["count"] = 200_000_000
-    assert "it promises 200000000 Gaussians, which take" in refusal(save(tmp_path / "a", files))
+    assert " bytes promise 200,000,000 Gaussians, which take 18.40 GB, more than 100 times" in refusal(
+        save(tmp_path / "a", files)
+    )
 
 
 def test_a_member_that_unpacks_to_much_is_refused(tmp_path: Path) -> None:

@@ -20,9 +20,11 @@ from sfumato.core.errors import InputError
 from sfumato.core.gaussians import Gaussians
 from sfumato.formats.facts import KEY, known_from, turned
 from sfumato.formats.gltf import encode
-from sfumato.formats.gltf.file import MAGIC, Accessor, GltfFile, open_gltf, say
+from sfumato.formats.gltf.file import MAGIC, Accessor, GltfFile, open_gltf
 from sfumato.formats.gltf.nodes import meshes_in_scene
 from sfumato.formats.gltf.primitive import EXTENSION, PACKED, Part, Reading, is_splat, part_of
+from sfumato.formats.gltf.text import say
+from sfumato.formats.limits import check_memory
 from sfumato.formats.options import WriteOptions
 from sfumato.formats.parts import gathered
 from sfumato.formats.placement import is_stretched, place
@@ -34,7 +36,7 @@ SUFFIXES: tuple[str, ...] = (".glb", ".gltf")
 EXACT = False
 AXES = "LUF"  # of glTF's world: +y up, +z forward, -x right
 HARMLESS = re.compile(r"KHR_gaussian_splatting|KHR_mesh_quantization|(KHR|EXT)_(materials|texture|lights)_\w+")
-MOST_COPIES = 16  # of each 12 bytes of a file, as instances: what a position takes
+MOST_PARTS = 1 << 14  # primitives that nodes show: each takes some milliseconds, however few rows it has
 CHUNK = 1 << 17  # rows
 FAR = 1e5  # units from zero, from where on single precision is coarser than a hundredth of one
 
@@ -110,7 +112,7 @@ def _parts(file: GltfFile, reading: Reading) -> list[Part]:
     """What the default scene shows of splats. Raises InputError when that is none, or more than the file can hold."""
     _check_required(file)
     parts: list[Part] = []
-    others = total = 0
+    others = total = degree = 0
     for mesh, world in meshes_in_scene(file):
         for primitive in file.items("primitives", mesh):
             if not isinstance(primitive, dict):
@@ -119,8 +121,8 @@ def _parts(file: GltfFile, reading: Reading) -> list[Part]:
                 others += 1
                 continue
             parts.append(part_of(file, primitive, torch.from_numpy(world), reading))
-            total += parts[-1].count
-            _check_copies(file, total)
+            total, degree = total + parts[-1].count, max(degree, parts[-1].degree)
+            _check_shown(file, len(parts), total, degree)
     if not parts and (others or file.items("meshes") or EXTENSION not in file.items("extensionsUsed")):
         kind = "is a mesh, not a splat" if others else "shows no splat in its scene"
         raise InputError(f"{file.path} {kind}: no primitive has {EXTENSION}; export the splat itself")
@@ -135,11 +137,11 @@ def _check_required(file: GltfFile) -> None:
             raise InputError(f"{file.path} needs {say(name)}, which is not read; export it without")
 
 
-def _check_copies(file: GltfFile, total: int) -> None:
-    there = sum(len(data) for data in file.buffers.values())
-    if total * 12 > MOST_COPIES * there:
-        told = f"its nodes show at least {total:,} Gaussians from {there:,} bytes, {MOST_COPIES} times what those hold"
-        raise InputError(f"{file.path}: {told}; export it with fewer instances")
+def _check_shown(file: GltfFile, parts: int, total: int, degree: int) -> None:
+    """Nodes may show the same numbers again and again, and attributes share them."""
+    if parts > MOST_PARTS:
+        raise InputError(f"{file.path} shows more than {MOST_PARTS:,} splats at once; join them into fewer")
+    check_memory(file.path, total, degree, sum(map(len, file.buffers.values())), "export it with fewer instances")
 
 
 def _lowest(accessor: Accessor) -> float:

@@ -18,10 +18,11 @@ from sfumato.core.files import replacing
 from sfumato.core.gaussians import Gaussians
 from sfumato.core.units import say_bytes
 from sfumato.formats.facts import KEY, facts_of
-from sfumato.formats.gltf.file import BINARY_CHUNK, JSON_CHUNK, MAGIC, MOST_TEXT
+from sfumato.formats.gltf.file import BINARY_CHUNK, JSON_CHUNK, MAGIC
 from sfumato.formats.gltf.primitive import EXTENSION, MOST_DEGREE
+from sfumato.formats.gltf.text import MOST_TEXT
 from sfumato.formats.losses import warn_clamped, warn_lost
-from sfumato.formats.placement import LARGEST, SMALLEST, linear_scales, unit_quats
+from sfumato.formats.placement import count_clamped, linear_scales, unit_quats
 
 __all__ = ["write"]
 
@@ -38,9 +39,8 @@ def write(path: Path, asset: Asset, axes: str) -> None:
     """
     keeps = ("origin", "antialiased", "kernel", "color_space", "meters_per_unit", "up")
     warn_lost(path, asset, "glTF", MOST_DEGREE, keeps)
-    logs = asset.gaussians.log_scales
-    beyond = ((logs > LARGEST) | (logs < SMALLEST)).any(dim=1)
-    warn_clamped(path, "scales too large or too small for float32", int(beyond.sum()), len(asset))
+    clamped = count_clamped(asset.gaussians.log_scales)
+    warn_clamped(path, "scales too large or too small for float32", clamped, len(asset))
     columns = _columns(min(asset.gaussians.degree, MOST_DEGREE)) if len(asset) else []
     writer = _write_text if path.suffix.lower() == ".gltf" else _write_binary
     with replacing(path) as file:

@@ -1,8 +1,6 @@
 """A .glb or .gltf file to its JSON and arrays of numbers: every index, offset and length is checked before its use."""
 
 import binascii
-import json
-import math
 import struct
 import urllib.parse
 from dataclasses import dataclass, field
@@ -13,18 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sfumato.core.errors import InputError
-from sfumato.core.units import say_bytes
+from sfumato.formats.gltf.text import AGAIN, MOST_JSON, MOST_TEXT, as_whole, is_finite, parsed, say
 from sfumato.formats.limits import opened
 
-__all__ = ["BINARY_CHUNK", "JSON_CHUNK", "MAGIC", "MOST_TEXT", "Accessor", "GltfFile", "open_gltf", "say"]
+__all__ = ["BINARY_CHUNK", "JSON_CHUNK", "MAGIC", "Accessor", "GltfFile", "open_gltf"]
 
 MAGIC = b"glTF"  # of the binary container, glTF 2.0 section 4.4
-MOST_JSON = 1 << 26  # bytes of JSON in a .glb: as an object, text can take 20 times its own size
-MOST_TEXT = 1 << 29  # bytes of a .gltf, whose JSON may hold the numbers too
 JSON_CHUNK, BINARY_CHUNK = 0x4E4F534A, 0x004E4942
 WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
 COMPONENTS = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}  # glTF 2.0, table 3.6.2.2
-AGAIN = "export or download it again"
 
 _Buffer = bytes | NDArray[np.uint8]
 
@@ -68,7 +63,7 @@ class GltfFile:
     def item(self, kind: str, index: object) -> dict[str, Any]:
         """The object that an index of the JSON means."""
         found = self.items(kind)
-        place = _as_whole(index)
+        place = as_whole(index)
         if place is None or place >= len(found) or not isinstance(found[place], dict):
             raise self.damaged(f"it speaks of {kind}[{say(index)}], which it does not have")
         entry: dict[str, Any] = found[place]
@@ -76,7 +71,7 @@ class GltfFile:
 
     def whole(self, owner: dict[str, Any], key: str, default: int | None = None) -> int:
         """A whole number >= 0 of an object of the JSON."""
-        value = _as_whole(owner.get(key, default))
+        value = as_whole(owner.get(key, default))
         if value is None:
             raise self.damaged(f"a {key} must be a whole number of at least 0; got {say(owner.get(key))}")
         return value
@@ -84,7 +79,7 @@ class GltfFile:
     def numbers(self, owner: dict[str, Any], key: str, default: list[float]) -> list[float]:
         """As many finite numbers as the default has."""
         found = owner.get(key, default)
-        if isinstance(found, list) and len(found) == len(default) and all(_is_finite(value) for value in found):
+        if isinstance(found, list) and len(found) == len(default) and all(is_finite(value) for value in found):
             return [float(value) for value in found]
         raise self.damaged(f"a {key} must be {len(default)} finite numbers; got {say(found)}")
 
@@ -182,7 +177,7 @@ def open_gltf(path: Path) -> GltfFile:
         with path.open("rb") as file:
             head = file.read(20)
             if head[:4] != MAGIC:
-                return _checked(GltfFile(path, _parsed(path, head + file.read(MOST_TEXT + 1 - len(head)), MOST_TEXT)))
+                return _checked(GltfFile(path, parsed(path, head + file.read(MOST_TEXT + 1 - len(head)), MOST_TEXT)))
             if len(head) < 20:
                 raise InputError(f"{path} is truncated: it has {len(head)} of the 20 bytes that start a .glb; {AGAIN}")
             version, total, length, kind = struct.unpack("<IIII", head[4:])
@@ -194,7 +189,7 @@ def open_gltf(path: Path) -> GltfFile:
             text = file.read(min(length, MOST_JSON + 1))
             file.seek(20 + length)
             chunk = file.read(8)
-        json_part = _parsed(path, text, MOST_JSON)
+        json_part = parsed(path, text, MOST_JSON)
         binary: _Buffer | None = None
         start = 20 + length + 8
         if len(chunk) == 8 and start <= total:
@@ -210,42 +205,6 @@ def open_gltf(path: Path) -> GltfFile:
 def _mapped(path: Path) -> _Buffer:
     """The bytes of a file, read when they are looked at."""
     return np.memmap(path, dtype=np.uint8, mode="r") if path.stat().st_size else b""
-
-
-def _as_whole(value: object) -> int | None:
-    """The whole number >= 0 that a value of JSON is, or None; 3.0 is one as well."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 53 else None
-
-
-def _is_finite(value: object) -> bool:
-    """True for a number of JSON that float64 holds."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # an int of 400 digits
-        return False
-
-
-def say(value: object) -> str:
-    """A value of JSON in at most 60 letters."""
-    text = repr(value) if not isinstance(value, list | dict) else f"{type(value).__name__} of {len(value)}"
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _parsed(path: Path, text: bytes, most: int) -> dict[str, Any]:
-    if len(text) > most:
-        raise InputError(f"{path} has more than {say_bytes(most)} of JSON, which is not read; export it as .glb")
-    try:
-        found = json.loads(text.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:  # of letters, of JSON, of numbers with thousands of digits
-        told = str(error).splitlines()[0][:100]
-        raise InputError(f"{path} is damaged: its JSON cannot be read ({told}); {AGAIN}") from None
-    if not isinstance(found, dict):
-        raise InputError(f"{path} is damaged: its JSON must be an object; {AGAIN}")
-    return found
 
 
 def _checked(file: GltfFile) -> GltfFile:

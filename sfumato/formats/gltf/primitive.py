@@ -16,7 +16,8 @@ from sfumato.core import sh as harmonics
 from sfumato.core.errors import InputError
 from sfumato.core.gaussians import Gaussians
 from sfumato.formats import spz
-from sfumato.formats.gltf.file import Accessor, GltfFile, say
+from sfumato.formats.gltf.file import Accessor, GltfFile
+from sfumato.formats.gltf.text import say
 from sfumato.formats.parts import logit
 from sfumato.formats.placement import log_of_scales, unit_quats
 

@@ -11,12 +11,12 @@ from sfumato.core.axes import CANONICAL
 from sfumato.core.errors import InputError
 from sfumato.core.files import replacing
 from sfumato.core.gaussians import Gaussians
-from sfumato.core.sh import degree_of_bases
 from sfumato.formats.facts import known_from
+from sfumato.formats.limits import check_memory
 from sfumato.formats.losses import warn_lost
 from sfumato.formats.options import WriteOptions
 from sfumato.formats.parts import gathered
-from sfumato.formats.sog.decode import decode_files
+from sfumato.formats.sog.decode import decode_images, degree_of, read_images
 from sfumato.formats.sog.encode import encode_asset
 from sfumato.formats.sog.files import META, MOST_META, ZIP, Files, open_files
 from sfumato.formats.sog.lod import Streamed, is_lod, understand_lod
@@ -55,7 +55,7 @@ def read(path: Path, raw: bool = False) -> Asset:
         if is_lod(meta):
             return _read_streamed(files, understand_lod(meta))
         said = understand(meta)
-        return _asset_of(said, decode_files(files, said))
+        return _asset_of(said, decode_images(read_images(files, said), said))
 
 
 def count(path: Path) -> int:
@@ -93,7 +93,7 @@ def _understood(files: Files) -> Meta:
 
 
 def _read_streamed(files: Files, streamed: Streamed) -> Asset:
-    """The runs of each file in turn, one file in memory at a time."""
+    """The runs of each file in turn, one file decoded at a time."""
     names = list(dict.fromkeys(run.file for run in streamed.runs))
     inner = {name: files.inner(name) for name in [*names, *([streamed.environment] if streamed.environment else [])]}
     metas = {name: _understood(place) for name, place in inner.items()}
@@ -104,18 +104,21 @@ def _read_streamed(files: Files, streamed: Streamed) -> Asset:
                 f"which has {metas[run.file].count}; export it again"
             )
 
+    packed = {name: read_images(place, metas[name]) for name, place in inner.items()}
+    degree = max((degree_of(meta) for meta in metas.values()), default=0)
+    total = sum(run.count for run in streamed.runs)
+    total += metas[streamed.environment].count if streamed.environment else 0
+    check_memory(files.path, total, degree, sum(images.size for images in packed.values()))
+
     def parts() -> Iterator[Gaussians]:
-        for name, place in inner.items():
-            whole = decode_files(place, metas[name])
+        for name in inner:
+            whole = decode_images(packed.pop(name), metas[name])
             for run in (run for run in streamed.runs if run.file == name):
                 yield whole[run.start : run.start + run.count].with_degree(degree)
             if name == streamed.environment:
                 yield whole.with_degree(degree)
 
     first = next(iter(metas.values()), None)
-    degree = max((_degree(meta) for meta in metas.values()), default=0)
-    total = sum(run.count for run in streamed.runs)
-    total += metas[streamed.environment].count if streamed.environment else 0
     gaussians = gathered(total, degree, parts())
     asset = _asset_of(first, gaussians) if first else Asset(gaussians)
     note = f"{files.path} has {streamed.levels} levels of detail, of which the finest was read"
@@ -129,12 +132,6 @@ def _asset_of(meta: Meta, gaussians: Gaussians) -> Asset:
     known |= known_from(meta.own, CANONICAL, CANONICAL)
     linear = isinstance(meta.own, dict) and meta.own.get("colorSpace") == "linear"
     return Asset(gaussians, color_space="linear" if linear else "srgb", generator=meta.generator, **known)
-
-
-def _degree(meta: Meta) -> int:
-    if meta.shN is None:
-        return 0
-    return degree_of_bases((meta.shN.bases or 15) + 1)
 
 
 def _begins_with_image(head: bytes) -> bool:

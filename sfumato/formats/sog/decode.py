@@ -11,31 +11,34 @@ from torch import Tensor
 from sfumato.core.asset import CHUNK
 from sfumato.core.errors import InputError
 from sfumato.core.gaussians import Gaussians
-from sfumato.core.sh import bases_of_degree
-from sfumato.core.units import say_bytes
-from sfumato.formats.limits import MOST_EXPANSION
+from sfumato.core.sh import bases_of_degree, degree_of_bases
+from sfumato.formats.limits import check_memory
 from sfumato.formats.parts import logit
 from sfumato.formats.quaternions import restore_from_three
 from sfumato.formats.sog import images as sog_images
 from sfumato.formats.sog.files import Files
 from sfumato.formats.sog.meta import ENTRIES_PER_ROW, MOST_ENTRIES, Meta, Palette
 
-__all__ = ["FIRST_TAG", "decode_files"]
+__all__ = ["FIRST_TAG", "Images", "decode_images", "degree_of", "read_images"]
 
 FIRST_TAG = 252  # of a quaternion, in alpha: 252 + which of wxyz is left out
 MOST_BASES = bases_of_degree(3) - 1
-FREE = 1 << 26  # bytes of Gaussians that any file may unpack to: 280,000 with all harmonics
 PADDING = 1 << 16  # pixels that images may have beyond four for each Gaussian
 _Bytes = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
-class _Images:
-    """The files of images, read but not decoded yet."""
+class Images:
+    """The images of a SOG, read but not decoded yet."""
 
     files: Files
     data: dict[str, bytes]
     count: int
+
+    @property
+    def size(self) -> int:
+        """Bytes of all of them."""
+        return sum(map(len, self.data.values()))
 
     def rows(self, name: str) -> _Bytes:
         """(count, 4): the pixel of each Gaussian."""
@@ -48,11 +51,21 @@ class _Images:
         return sog_images.decode(self.files.path, name, self.data[name], most)
 
 
-def decode_files(files: Files, meta: Meta) -> Gaussians:
-    """The Gaussians, float32, in the order of the pixels. Raises InputError when files are missing or damaged."""
+def read_images(files: Files, meta: Meta) -> Images:
+    """The bytes of the images. Raises InputError when some are missing, or too few for what meta.json promises."""
     names = [*meta.means, *meta.scale_files, *meta.quat_files, *meta.sh0_files, *(meta.shN.files if meta.shN else ())]
-    images = _Images(files, {name: files.image(name) for name in dict.fromkeys(names)}, meta.count)
-    _check_size(images, meta)
+    images = Images(files, {name: files.image(name) for name in dict.fromkeys(names)}, meta.count)
+    check_memory(files.path, meta.count, degree_of(meta), images.size)
+    return images
+
+
+def degree_of(meta: Meta) -> int:
+    """Of the harmonics; of version 1, which does not say it, the highest there may be."""
+    return degree_of_bases((meta.shN.bases or MOST_BASES) + 1) if meta.shN else 0
+
+
+def decode_images(images: Images, meta: Meta) -> Gaussians:
+    """The Gaussians, float32, in the order of the pixels. Raises InputError when images are damaged."""
     colors = images.rows(meta.sh0_files[0])
     return Gaussians(
         means=_means(meta, images),
@@ -64,18 +77,7 @@ def decode_files(files: Files, meta: Meta) -> Gaussians:
     )
 
 
-def _check_size(images: _Images, meta: Meta) -> None:
-    """Refuse a few bytes of one-colored images that would fill the memory."""
-    bases = (meta.shN.bases or MOST_BASES) if meta.shN else 0
-    needed, there = meta.count * 4 * (14 + 3 * bases), sum(map(len, images.data.values()))
-    if needed > FREE + MOST_EXPANSION * there:
-        raise InputError(
-            f"{images.files.path} is damaged: it promises {meta.count} Gaussians, which take {say_bytes(needed)}, "
-            f"in {there} bytes of images; wanted a byte for each {MOST_EXPANSION} at least"
-        )
-
-
-def _means(meta: Meta, images: _Images) -> Tensor:
+def _means(meta: Meta, images: Images) -> Tensor:
     low, high = (images.rows(name) for name in meta.means)
     means = np.empty((meta.count, 3), dtype=np.float32)
     for axis in range(3):
@@ -110,7 +112,7 @@ def _looked_up(table: NDArray[np.float32], rows: _Bytes) -> Tensor:
     return torch.from_numpy(values)
 
 
-def _shN(palette: Palette, images: _Images) -> Tensor:
+def _shN(palette: Palette, images: Images) -> Tensor:
     """(N, K-1, 3): each Gaussian's label names an entry, which is K-1 pixels in a row."""
     path, name = images.files.path, palette.files[0]
     picture = images.entries(name)

@@ -16,7 +16,7 @@ __all__ = ["MOST_SIDE", "decode", "encode", "image_size", "pixel_rows"]
 MOST_SIDE = 16383  # pixels; WebP has 14 bits for a side
 EFFORT = 75  # of 100, of the lossless encoder: at 100 and method 6 files are 1 % smaller, and take 40 times as long
 METHOD = 4  # of 6
-_BROKEN = (OSError, ValueError, SyntaxError, EOFError, struct.error, OverflowError, MemoryError)  # what Pillow raises
+_BROKEN = (OSError, ValueError, SyntaxError, EOFError, struct.error, OverflowError)  # what Pillow raises
 
 
 def image_size(count: int) -> tuple[int, int]:

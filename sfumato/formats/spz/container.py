@@ -15,7 +15,7 @@ from sfumato.core.errors import InputError
 from sfumato.core.limits import usable_cores
 from sfumato.core.sh import MAX_DEGREE, bases_of_degree
 from sfumato.core.units import say_bytes
-from sfumato.formats.limits import MOST_EXPANSION, check_promise, opened
+from sfumato.formats.limits import check_memory, check_promise, opened
 from sfumato.formats.spz.frames import Frames, packed_frame
 from sfumato.formats.spz.gzip_stream import GZIP_MAGIC, Gunzip, gzip_pieces, read_note
 
@@ -31,7 +31,6 @@ _RECORD = struct.Struct("<II")  # type, bytes that follow
 _NEWEST = 4
 _MOST_FRACTION = 31  # bits: with more, nothing is left of 24
 _MOST_RECORDS = 1 << 24  # bytes
-_FREE = 1 << 28  # bytes that zstd may make of however few: unlike deflate's, its expansion has no bound
 
 
 @dataclass(frozen=True)
@@ -124,7 +123,7 @@ def opened_blocks(path: Path) -> Iterator[Blocks]:
             file.seek(0)
             stream = Gunzip(path, file)
             header, _ = _read_header(path, stream)
-            _check_expansion(path, header, there, 0)
+            check_memory(path, header.count, header.degree, there)
             yield Blocks(path, header, stream, note=note)
             return
         header, streams = _read_header(path, file)
@@ -192,7 +191,7 @@ def _blocks_of_4(path: Path, file: BinaryIO, header: Header, streams: int, there
     end = table + streams * _ENTRY.size
     if not start <= table <= end <= there:
         raise InputError(f"{path} is truncated or damaged: its table of streams must be within its {there} bytes")
-    _check_expansion(path, header, there, _FREE)
+    check_memory(path, header.count, header.degree, there)
     records = file.read(table - start) if header.recorded else b""
     file.seek(table)
     entries = list(_ENTRY.iter_unpack(file.read(end - table)))
@@ -203,14 +202,6 @@ def _blocks_of_4(path: Path, file: BinaryIO, header: Header, streams: int, there
     if (missing := end + sum(packed for packed, _ in entries) - there) > 0:
         raise InputError(f"{path} is truncated: {missing} bytes of its streams are missing; copy or download it again")
     return Blocks(path, header, Frames(path, file, end, entries), records)
-
-
-def _check_expansion(path: Path, header: Header, there: int, free: int) -> None:
-    if header.size > there * MOST_EXPANSION + free:
-        raise InputError(
-            f"{path} is damaged: it promises {header.count} Gaussians, which take {header.size} bytes, more than "
-            f"its {there} can unpack to; copy or download it again"
-        )
 
 
 def _split(path: Path, data: bytes) -> Iterator[tuple[int, bytes]]:

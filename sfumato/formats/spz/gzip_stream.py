@@ -21,7 +21,7 @@ _FIELD = struct.Struct("<2sH")  # name, bytes that follow
 _NOTE = b"sf"  # name of ours
 _PIECE = 1 << 20  # bytes packed at a time: what a piece loses by knowing nothing of the one before is below 0.1 %
 _SAMPLE = 1 << 14  # bytes of a piece that its strategy is chosen by
-_READ = 1 << 18  # bytes
+_READ = 1 << 16  # bytes: few, for zlib copies what is left of them at the end of every member
 
 
 def gzip_pieces(parts: Iterable[memoryview], note: bytes = b"") -> Iterator[bytes]:

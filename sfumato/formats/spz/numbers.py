@@ -1,7 +1,8 @@
 """The numbers of SPZ (Niantic Labs): fields of Gaussians to the bytes of each block, and back.
 
 Largest errors where nothing is clamped: positions half a step of 2^-fractional_bits; opacities 1/510; sh0 0.0131;
-log scales 1/32; rotations 0.23 degrees, 7 in version 2; harmonics 1/32 at 5 bits, 1/16 at 4, 1/256 at 8.
+log scales 1/32; rotations 0.23 degrees, 7 in version 2; harmonics 1/128 at 7 bits and 1/64 at 6, as degree 1 and the
+others are written unless one asks for something else, 1/32 at 5, 1/16 at 4, 1/256 at 8.
 """
 
 import itertools

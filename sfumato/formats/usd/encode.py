@@ -11,7 +11,7 @@ from sfumato.core.files import replacing_path
 from sfumato.core.sh import bases_of_degree
 from sfumato.formats.facts import KEY, facts_of
 from sfumato.formats.losses import warn_clamped
-from sfumato.formats.placement import LARGEST, SMALLEST, linear_scales, unit_quats
+from sfumato.formats.placement import count_clamped, linear_scales, unit_quats
 from sfumato.formats.usd.process import check_installed
 
 __all__ = ["write"]
@@ -26,9 +26,8 @@ def write(path: Path, asset: Asset, axes: str) -> None:
     Warns (SfumatoWarning) of scales float32 cannot hold as such. Raises InputError when usd-core is not installed,
     OSError when the file cannot be written.
     """
-    logs = asset.gaussians.log_scales
-    beyond = ((logs > LARGEST) | (logs < SMALLEST)).any(dim=1)
-    warn_clamped(path, "scales too large or too small for float32", int(beyond.sum()), len(asset))
+    clamped = count_clamped(asset.gaussians.log_scales)
+    warn_clamped(path, "scales too large or too small for float32", clamped, len(asset))
     check_installed(path)
     with replacing_path(path) as beside:
         layer = _layer(asset, axes)
@@ -67,7 +66,7 @@ def _layer(asset: Asset, axes: str) -> Any:
     prim.GetAttribute("opacities").Set(Vt.FloatArray.FromNumpy(columns.pop("opacities")))
     prim.GetAttribute("radiance:sphericalHarmonicsDegree").Set(asset.gaussians.degree)
     sh = prim.GetAttribute("radiance:sphericalHarmonicsCoefficients")
-    sh.Set(Vt.Vec3fArray.FromNumpy(columns.pop("sh")))
+    sh.Set(Vt.Vec3fArray.FromNumpy(columns.pop("sh").reshape(-1, 3)))
     sh.SetMetadata("elementSize", bases_of_degree(asset.gaussians.degree))
     return layer
 
@@ -75,7 +74,7 @@ def _layer(asset: Asset, axes: str) -> Any:
 def _columns(asset: Asset, axes: str) -> dict[str, NDArray[np.float32]]:
     """Each array whole, as pxr takes them."""
     N, K = len(asset), bases_of_degree(asset.gaussians.degree)
-    widths = {"means": (N, 3), "quats": (N, 4), "scales": (N, 3), "opacities": (N,), "sh": (N * K, 3)}
+    widths = {"means": (N, 3), "quats": (N, 4), "scales": (N, 3), "opacities": (N,), "sh": (N, K, 3)}
     columns = {name: np.empty(shape, np.float32) for name, shape in widths.items()}
     start = 0
     for part in asset.chunks(axes):
@@ -84,7 +83,8 @@ def _columns(asset: Asset, axes: str) -> dict[str, NDArray[np.float32]]:
         columns["quats"][start:stop] = unit_quats(part.quats)[:, [1, 2, 3, 0]]  # pxr's memory: imaginary, then real
         columns["scales"][start:stop] = linear_scales(part.log_scales)
         columns["opacities"][start:stop] = part.logit_opacities.double().sigmoid()
-        columns["sh"][start * K : stop * K] = part.sh.reshape(-1, 3)
+        columns["sh"][start:stop, :1] = part.sh0
+        columns["sh"][start:stop, 1:] = part.shN
         start = stop
     return columns
 
