@@ -446,7 +446,7 @@ def test_instances_are_limited(tmp_path: Path) -> None:
     content["nodes"] = [{"mesh": 0} for _ in range(6000)]
     content["scenes"] = [{"nodes": list(range(6000))}]
     with pytest.raises(
-        InputError, match="its 56,000 bytes promise 4,894,000 Gaussians, .* export it with fewer instances"
+        InputError, match=r"its 56,000 bytes promise 4,894,000 Gaussians, .* export it with fewer instances"
     ):
         gltf.count(save(tmp_path / "a.glb", content, buffer))
     content["scenes"] = [{"nodes": list(range(4893))}]

@@ -21,7 +21,7 @@ from sfumato.core.errors import InputError, SfumatoWarning
 from sfumato.core.gaussians import Gaussians
 from sfumato.core.morton import morton_order
 from sfumato.core.sh import bases_of_degree
-from sfumato.formats import WriteOptions
+from sfumato.formats import WriteOptions, sog
 from sfumato.formats.sog import decode as sog_decode
 from sfumato.formats.sog import encode as sog_encode
 from sfumato.formats.sog import palette
@@ -413,3 +413,23 @@ def test_a_file_of_splat_transform(shared_data: Path) -> None:
     assert (mine.opacities - theirs.opacities).abs().max() < 0.005
     assert (mine.shN - theirs.shN).square().mean().sqrt() < 0.001
     assert theirs.log_scales.median().item() == pytest.approx(mine.log_scales.median().item(), abs=0.02)
+
+
+def test_more_gaussians_than_pixels(tmp_path: Path) -> None:
+    assert image_size(16380**2) == (16380, 16380)
+    one = random_gaussians(1, 0)
+    many = one.map(lambda field: field.expand(16380**2 + 1, *field.shape[1:]))
+    with pytest.raises(InputError, match=r"a\.sog: SOG holds 268,304,400 Gaussians at most, and there are 268,304,401"):
+        sog.write(tmp_path / "a.sog", Asset(many), WriteOptions())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_links_in_archives_are_not_followed(tmp_path: Path) -> None:
+    """A link is stored as a member whose content is where it leads to."""
+    (tmp_path / "l.webp").write_bytes(by_hand()["l.webp"])
+    link = zipfile.ZipInfo("l.webp")
+    link.create_system, link.external_attr = 3, 0o120777 << 16
+    path = bundle(tmp_path / "a.sog", {name: data for name, data in by_hand().items() if name != "l.webp"})
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(link, str(tmp_path / "l.webp"))
+    assert "l.webp is no WebP or PNG" in refusal(path)

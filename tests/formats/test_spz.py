@@ -451,7 +451,7 @@ def test_quaternions_of_any_length(tmp_path: Path) -> None:
         (gzip.compress(header(fraction=32)), "fractional bits must be 0 to 31; got 32"),
         (header(), "truncated: it promises 1 Gaussians, which take 20 bytes, and 0 follow"),
         (gzip.compress(header()), "truncated: it promises 1 Gaussians, which take 20 bytes unpacked"),
-        (gzip.compress(header(count=2**32 - 1, degree=3)), "bytes promise 4,294,967,295 Gaussians, which take 1013.61 GB, more than 100 times"),
+        (gzip.compress(header(count=2**32 - 1, degree=3)), "promise 4,294,967,295 Gaussians, which take 1013.61 GB"),
         (gzip.compress(header(count=0) + bytes(1 << 24) + b"1"), "damaged: more than 17 MB follow"),
         (gzip.compress(header(count=0))[:-1], "truncated: its gzip stream has no end"),
         (gzip.compress(header(count=0))[:-5] + b"12345", "damaged: its gzip stream cannot be unpacked"),

@@ -4,26 +4,22 @@ sentence, soon, and without taking memory that they do not need."""
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from untrusted import refused
 
 from sfumato import formats
 from sfumato.core.asset import Asset
-from sfumato.core.errors import InputError
 from sfumato.formats import WriteOptions
 
 from scenes import crowd
 
 pytestmark = pytest.mark.filterwarnings("ignore::sfumato.core.errors.SfumatoWarning")
-MOST = 2 << 30  # bytes that any of these small files may take
 EXAMPLES = int(os.environ.get("SFUMATO_FUZZ", "60"))  # more of them find more
-CLOUDS = (".points.ply", ".las", ".laz")
 USD = (".usda", ".usdc")
 WRITTEN = {
     "a.ply": WriteOptions(),
@@ -81,38 +77,6 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
             continue
         formats.write(folder / name, Asset(gaussians, antialiased=True, generator="somebody"), options)
     return folder
-
-
-@contextmanager
-def little_memory() -> Iterator[None]:
-    """Inside, asking for more than MOST bytes fails; where the system can be told so."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        yield
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (psutil.Process().memory_info().vms + MOST, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
-
-
-def refused(path: Path) -> str | None:
-    """The sentence that a file is refused with; None when it is read whole. Anything else fails the test."""
-    with little_memory():
-        try:
-            count = formats.count(path)
-            read = formats.read_asset(path)
-        except InputError as error:
-            sentence = str(error)
-            assert "\n" not in sentence
-            assert path.name in sentence
-            assert len(sentence) < 400
-            return sentence
-    assert len(read) == count or (path.name.endswith(CLOUDS) and len(read) < count)  # points that are nowhere
-    return None
 
 
 def cut_everywhere(whole: Path, folder: Path) -> list[int]:

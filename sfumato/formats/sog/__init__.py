@@ -19,6 +19,7 @@ from sfumato.formats.parts import gathered
 from sfumato.formats.sog.decode import decode_images, degree_of, read_images
 from sfumato.formats.sog.encode import encode_asset
 from sfumato.formats.sog.files import META, MOST_META, ZIP, Files, open_files
+from sfumato.formats.sog.images import MOST_ROWS
 from sfumato.formats.sog.lod import Streamed, is_lod, understand_lod
 from sfumato.formats.sog.meta import Json, Meta, is_sog, parse, understand
 
@@ -73,8 +74,12 @@ def write(path: Path, asset: Asset, options: WriteOptions) -> None:
     """Write version 2 as a bundle, in Morton order, harmonics by a palette of 65536 entries at most.
 
     Of the harmonics, degrees up to 3 have room: SfumatoWarning says when more are cut. The file appears whole or not
-    at all, with the same bytes for the same splat. Raises OSError when it cannot be written.
+    at all, with the same bytes for the same splat. Raises InputError when there are more Gaussians than an image has
+    pixels, OSError when it cannot be written.
     """
+    if len(asset) > MOST_ROWS:
+        told = f"{NAME} holds {MOST_ROWS:,} Gaussians at most, and there are {len(asset):,}"
+        raise InputError(f"cannot write {path}: {told}; write a .ply, or fewer")
     warn_lost(path, asset, NAME, MOST_DEGREE, keeps=[field.name for field in fields(Asset)])
     gaussians = asset.gaussians
     if gaussians.degree > MOST_DEGREE:

@@ -11,9 +11,10 @@ from PIL import Image, features
 
 from sfumato.core.errors import BackendError, InputError
 
-__all__ = ["MOST_SIDE", "decode", "encode", "image_size", "pixel_rows"]
+__all__ = ["MOST_ROWS", "decode", "encode", "image_size", "pixel_rows"]
 
 MOST_SIDE = 16383  # pixels; WebP has 14 bits for a side
+MOST_ROWS = (MOST_SIDE // 4 * 4) ** 2  # that `image_size` finds room for
 EFFORT = 75  # of 100, of the lossless encoder: at 100 and method 6 files are 1 % smaller, and take 40 times as long
 METHOD = 4  # of 6
 _BROKEN = (OSError, ValueError, SyntaxError, EOFError, struct.error, OverflowError)  # what Pillow raises

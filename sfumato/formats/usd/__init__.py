@@ -21,8 +21,8 @@ from sfumato.core.gaussians import Gaussians
 from sfumato.core.sh import bases_of_degree
 from sfumato.formats.facts import known_from
 from sfumato.formats.options import WriteOptions
-from sfumato.formats.parts import gathered, logit
-from sfumato.formats.placement import is_stretched, log_of_scales, place, unit_quats
+from sfumato.formats.parts import gathered, log_of_scales, logit
+from sfumato.formats.placement import is_stretched, place, unit_quats
 from sfumato.formats.usd import encode
 from sfumato.formats.usd.child import ARRAYS
 from sfumato.formats.usd.process import looked_into

@@ -84,7 +84,8 @@ def _check_arcs(file: Path, layer: Any, package: bool) -> None:
         arcs += _arcs(here)
         for asset in filter(None, here.GetCompositionAssetDependencies()):  # without a name: within the layer
             name = Sdf.ComputeAssetPathRelativeToLayer(here, asset)
-            if not package or not name.startswith(f"{file}["):
+            inside = name.replace("\\", "/").startswith(f"{file.as_posix()}[")  # pxr writes either on Windows
+            if not package or not inside:
                 told = f"is spread over several files ({str(asset)[:100]!r}), which are not opened"
                 raise _RefusedError(f"{told}; make one of them with usdcat --flatten")
             if name not in seen:
