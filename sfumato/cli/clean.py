@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from sfumato.cli.flags import Backend, parse
+from sfumato.cli.reading import Reading, ReadingFlags
 from sfumato.cli.writing import Writing, WritingFlags, write_splat
 from sfumato.core.errors import InputError
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from sfumato.edit.visibility import Visibility
     from sfumato.evaluate import Evaluation
 
-__all__ = ["Clean", "Limits", "canonical", "main"]
+__all__ = ["Clean", "Limits", "main"]
 
 _Number = Annotated[float, arg(metavar="X")]
 
@@ -83,10 +84,7 @@ class Clean:
     dry_run: bool = False
     """Say what would be removed, and do not write OUT."""
     limits: Annotated[Limits, OmitArgPrefixes] = field(default_factory=Limits)
-    downscale: Annotated[float, arg(metavar="D")] = 1.0
-    """Divide the sides of the scene's photos by D; what training was told serves best."""
-    holdout: Annotated[int, arg(metavar="N")] = 8
-    """Every Nth photo was held out, unless the dataset says which."""
+    reading: ReadingFlags = field(default_factory=Reading)
     backend: Backend = "auto"
     """What computes; auto: the GPU where one can, else the CPU. reference is slow, for checking."""
     writing: WritingFlags = field(default_factory=Writing)
@@ -100,7 +98,7 @@ def main(words: Sequence[str]) -> int:
     if flags.output is None and not flags.dry_run:
         raise InputError("clean must be told what to write: add -o OUT, or --dry-run to only see what would go")
     from sfumato.cli.console import patient
-    from sfumato.cli.run import Reading, in_frame_of, load, prepare
+    from sfumato.cli.run import in_frame_of, load, prepare
     from sfumato.cli.splat import check_target, read_splat
     from sfumato.edit.clean import inspect
 
@@ -113,9 +111,9 @@ def main(words: Sequence[str]) -> int:
     asset = read_splat(flags.splat, flags.writing.raw)
     scene = seen = spoiled = None
     if flags.scene is not None:
-        scene = load(flags.scene, Reading(flags.downscale, flags.holdout))
+        scene = load(flags.scene, flags.reading)
         prepare(flags.backend)
-        seen, spoiled = _look(scene, in_frame_of(scene, canonical(asset)), flags.backend, asset.antialiased is True)
+        seen, spoiled = _look(scene, in_frame_of(scene, asset), flags.backend, asset.antialiased is True)
     with patient() as progress:
         progress("looking for floaters", 0, 0)
         findings = inspect(asset.gaussians, criteria, seen, spoiled)
@@ -124,21 +122,12 @@ def main(words: Sequence[str]) -> int:
     _show(asset.gaussians, findings, seen)
     kept = replace(asset, gaussians=asset.gaussians[findings.kept.nonzero()[:, 0]])
     if scene is not None and scene.test:
-        _compare(scene, canonical(asset), canonical(kept), flags.backend)
+        _compare(scene, asset, kept, flags.backend)
     if flags.output is not None and not flags.dry_run:
         print(f"{flags.output}: {len(kept):,} Gaussians stay ({write_splat(flags.output, kept, flags.writing)})")
     if flags.preview is not None:
         _preview(flags.preview, asset, findings, flags.writing)
     return 0
-
-
-def canonical(asset: "Asset") -> "Asset":
-    """The Gaussians in the frame of datasets, also where --raw keeps the file's for writing."""
-    from sfumato.core.axes import CANONICAL, reframe
-
-    if asset.axes == CANONICAL:
-        return asset
-    return replace(asset, gaussians=reframe(asset.gaussians, asset.axes, CANONICAL), axes=CANONICAL)
 
 
 def _look(scene: "Scene", gaussians: "Gaussians", name: str, antialiased: bool) -> tuple["Visibility", "Tensor"]:
@@ -182,10 +171,8 @@ def _show(gaussians: "Gaussians", findings: "Findings", seen: "Visibility | None
         console.print(table)
         console.print()
     opacity, *pictures = map(_percent, _shares(gaussians, findings.removed, seen))
-    told = (
-        f"{count:,} of {len(gaussians):,} Gaussians go ({_percent(count / len(gaussians))}): {opacity} of the opacity"
-    )
-    console.print(told + (f", {pictures[0]} of what {seen.count} cameras see" if seen else ""), soft_wrap=True)
+    told = f"{count:,} of {len(gaussians):,} Gaussians go ({_percent(count / len(gaussians))}): {opacity} of opacity"
+    console.print(told + (f", {pictures[0]} of pictures" if seen else ""), soft_wrap=True)
     if seen is None:
         console.print("no camera was asked: --scene INPUT finds floaters that only cameras tell", soft_wrap=True)
 
@@ -203,8 +190,8 @@ def _percent(share: float) -> str:
 def _compare(scene: "Scene", before: "Asset", after: "Asset", name: str) -> None:
     """Say what it does to the held-out photos."""
     was, now = (_scored(scene, asset, name) for asset in (before, after))
-    psnr = f"PSNR {was.psnr:.2f} dB before, {now.psnr:.2f} dB after ({now.psnr - was.psnr:+.3f})"
-    print(f"held out {len(was.views)}: {psnr}, SSIM {was.ssim:.4f} before, {now.ssim:.4f} after")
+    psnr = f"PSNR {was.psnr:.2f} dB to {now.psnr:.2f} dB ({now.psnr - was.psnr:+.3f})"
+    print(f"held out {len(was.views)}: {psnr}, SSIM {was.ssim:.4f} to {now.ssim:.4f}")
 
 
 def _scored(scene: "Scene", asset: "Asset", name: str) -> "Evaluation":

@@ -10,6 +10,7 @@ from tyro.conf import Positional, arg
 
 from sfumato.cli.flags import Backend, Output, parse
 from sfumato.cli.operations import Operation, operations_help, parse_operations
+from sfumato.cli.reading import Reading, ReadingFlags
 from sfumato.cli.writing import Writing, WritingFlags, write_splat
 from sfumato.core.errors import InputError
 
@@ -30,10 +31,7 @@ class Edit:
     """The file to write, in the format of its suffix."""
     scene: Annotated[Path | None, arg(metavar="INPUT")] = None
     """What the splat was trained on, for operations that ask cameras or photos."""
-    downscale: Annotated[float, arg(metavar="D")] = 1.0
-    """Divide the sides of its photos by D; say what training was told."""
-    holdout: Annotated[int, arg(metavar="N")] = 8
-    """Every Nth photo was held out, unless the dataset says which."""
+    reading: ReadingFlags = field(default_factory=Reading)
     backend: Backend = "auto"
     """What draws for the held-out photos' PSNR."""
     writing: WritingFlags = field(default_factory=Writing)
@@ -71,11 +69,11 @@ def _edited(flags: Edit, operations: Sequence[Operation], asset: "Asset") -> "As
     import torch
 
     from sfumato.cli.chain import Chain
-    from sfumato.cli.run import Reading, load
+    from sfumato.cli.run import load
     from sfumato.edit import move_camera
 
     def scene() -> "Scene":
-        found = load(flags.scene or Path(), Reading(flags.downscale, flags.holdout))
+        found = load(flags.scene or Path(), flags.reading)
         zero, origin = (torch.tensor(place, dtype=torch.float64) for place in (asset.origin, found.origin))
         views = [replace(v, camera=move_camera(v.camera, torch.eye(3), origin - zero)) for v in found.views]
         return replace(found, views=views)
@@ -85,6 +83,8 @@ def _edited(flags: Edit, operations: Sequence[Operation], asset: "Asset") -> "As
         done = operation.apply(chain)
         if not len(chain):
             raise InputError(f"{operation.said} leaves nothing of the splat; {flags.output} was not written")
+        if not bool(chain.asset.gaussians.finite.all()):
+            raise InputError(f"{operation.said} makes numbers too large to be stored; {flags.output} was not written")
         print(f"{operation.said}: {done}; {len(chain):,} Gaussian{'s' if len(chain) != 1 else ''}", flush=True)
     return chain.asset
 
@@ -116,8 +116,9 @@ def _rehearse(operations: Sequence[Operation], with_scene: bool) -> None:
 
 
 def _flags() -> list[str]:
-    names = [inner.name for inner in fields(Writing)] + [outer.name for outer in fields(Edit)]
-    return [f"--{name.replace('_', '-')}" for name in names if name not in ("splat", "writing")] + ["--help"]
+    names = [field.name for group in (Edit, Reading, Writing) for field in fields(group)]
+    others = [name for name in names if name not in ("splat", "reading", "writing")]
+    return [f"--{name.replace('_', '-')}" for name in (*others, "help")]
 
 
 def _help() -> int:

@@ -1,13 +1,14 @@
 """`sfumato eval`: a splat and a dataset to scores on the held-out photos."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from sfumato.cli.flags import Backend, Count, Input, parse
+from sfumato.cli.flags import Backend, Input, parse
+from sfumato.cli.reading import Reading, ReadingFlags
 
 __all__ = ["Eval", "main"]
 
@@ -22,16 +23,7 @@ class Eval:
     """The dataset that it was trained on, or another with the same world axes."""
     output: Annotated[Path | None, arg(aliases=["-o"], metavar="DIR")] = None
     """Folder for report.html, report.json, report.md and compare/; without it, scores are only shown."""
-    downscale: Annotated[float, arg(metavar="D")] = 1.0
-    """Divide the sides of all photos by D; say what training was told."""
-    holdout: Annotated[int, arg(metavar="N")] = 8
-    """Every Nth photo was held out, unless the dataset says which."""
-    masks: Literal["ignore", "empty", "off"] = "ignore"
-    """What the black pixels of masks/ mean; say what training was told."""
-    invert_masks: bool = False
-    """The white pixels of masks mean that instead."""
-    frames: Count = None
-    """How many frames of a video training took, if it was told."""
+    reading: ReadingFlags = field(default_factory=Reading)
     lpips: Annotated[Path | None, arg(metavar="WEIGHTS")] = None
     """State dict (.pth or .safetensors) of LPIPS with AlexNet or VGG16; sfumato ships none."""
     backend: Backend = "auto"
@@ -44,7 +36,7 @@ def main(words: Sequence[str]) -> int:
     """Run the verb; returns the exit code."""
     flags = parse(Eval, words)
     from sfumato.cli.output import REPORT, check_output, clear
-    from sfumato.cli.run import Reading, in_frame_of, load, prepare, score, write_page
+    from sfumato.cli.run import in_frame_of, load, prepare, score, write_page
     from sfumato.cli.splat import read_splat
     from sfumato.evaluate.lpips import Lpips
     from sfumato.kernels.backends import choose
@@ -55,8 +47,7 @@ def main(words: Sequence[str]) -> int:
     weights = Lpips.load(flags.lpips).to(device) if flags.lpips else None
     if flags.output:
         check_output(flags.output, flags.force, flags.input, (*REPORT, CAMERAS))
-    reading = Reading(flags.downscale, flags.holdout, flags.masks, flags.invert_masks, flags.frames)
-    scene = load(flags.input, reading)
+    scene = load(flags.input, flags.reading)
     gaussians = in_frame_of(scene, asset)
     prepare(backend)
     if flags.output:

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from sfumato.edit.icp import Alignment
     from sfumato.edit.merge import Joined
     from sfumato.edit.seam import Seam
-    from sfumato.edit.similarity import Similarity
 
 __all__ = ["Merge", "main"]
 
 LITTLE = 0.1  # share of a splat that lies upon another: less is no ground to lay it by
 FEW = 50  # pairs
+NOTHING = 1e-6  # of the scene's radius: a move that nobody sees
 BLIND = 0.8  # difference of colors of pairs, in that of pairs drawn at random
 
 
@@ -86,19 +86,23 @@ def _told(joined: "Joined") -> list[str]:
     lines = _fit(joined.alignment) if joined.alignment else []
     dropped = f"left out {joined.dropped:,} that were there already" if joined.dropped else ""
     return [
-        _move(joined.move, joined.alignment is not None),
+        *_move(joined),
         *lines,
         *_seam(joined.seam),
         *([dropped] if dropped else []),
     ]
 
 
-def _move(move: "Similarity", aligned: bool) -> str:
-    shift = ", ".join(f"{value:.6g}" for value in move.translation.tolist())
-    if not aligned and move.scale == 1 and not bool(move.translation.any()):
-        return "stays where it is"
-    verb = "aligned" if aligned else "moved as its origin says"
-    return f"{verb}: turned by {math.degrees(move.angle):.3f} degrees, scaled by {move.scale:.6g}, moved by ({shift})"
+def _move(joined: "Joined") -> list[str]:
+    move, found = joined.move, joined.alignment
+    if found is None and move.scale == 1 and not bool(move.translation.any()):
+        return ["stays where it is"]
+    least = NOTHING * found.extent if found else 0.0
+    shift = " ".join(f"{value if abs(value) > least else 0:.6g}" for value in move.translation.tolist())
+    if found is None:
+        return [f"moved as its origin and unit say: scaled by {move.scale:.6g}, moved by {shift}"]
+    turned = f"turned by {math.degrees(move.angle):.3f} degrees, scaled by {move.scale:.6g}"
+    return [f"aligned: {turned}", f"         moved by {shift}"]
 
 
 def _fit(alignment: "Alignment") -> list[str]:
@@ -118,10 +122,10 @@ def _seam(seam: "Seam") -> list[str]:
         return ["seam: it touches nothing: no place holds Gaussians of both"]
     named = zip(("red", "green", "blue"), seam.color, strict=True)
     share = 100 * seam.doubles / max(1, seam.count)
-    colors = ", ".join(f"{name} {100 * value:+.1f} %" for name, value in named)
+    colors = ", ".join(f"{name} {round(100 * value, 1) + 0:+.1f}" for name, value in named)  # + 0: no -0.0
     return [
         f"seam: {seam.doubles:,} of its {seam.count:,} Gaussians ({share:.0f} %) lie where there is as much already",
-        f"      in what both show, its colors differ by {100 * seam.color_apart:.1f} % ({colors})",
+        f"      its colors differ there by {100 * seam.color_apart:.1f} % ({colors})",
         f"      and it has {seam.density:.2f} Gaussians for each one that is there",
     ]
 

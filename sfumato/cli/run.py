@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from rich.console import Console
@@ -19,8 +19,10 @@ from sfumato.cli.journal import Journal
 from sfumato.cli.keeper import Keeper, Saving
 from sfumato.cli.live import Onlooker
 from sfumato.cli.output import CHECKPOINTS, REPORT, check_room, clear, locked, taken_disk
+from sfumato.cli.reading import Reading
 from sfumato.cli.resume import write_run
 from sfumato.core.asset import Asset
+from sfumato.core.axes import CANONICAL, matrix_between, reframe
 from sfumato.core.errors import InputError, SfumatoError
 from sfumato.core.files import sweep
 from sfumato.core.gaussians import Gaussians
@@ -42,7 +44,6 @@ if TYPE_CHECKING:
     from sfumato.train import Progressed, TrainConfig, TrainingState
 
 __all__ = [
-    "Reading",
     "Trained",
     "in_frame_of",
     "left_out",
@@ -53,17 +54,6 @@ __all__ = [
     "train_and_report",
     "write_page",
 ]
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How a scene is read: the flags that `train` and `eval` share."""
-
-    downscale: float = 1.0
-    holdout: int = 8
-    masks: Literal["ignore", "empty", "off"] = "ignore"
-    invert_masks: bool = False
-    frames: int | None = None  # of a video
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,9 +100,10 @@ def left_out(names: object) -> str:
 
 
 def in_frame_of(scene: Scene, asset: Asset) -> Gaussians:
-    """The Gaussians of a file, which has an origin, in the coordinates of the scene, which has its own."""
-    gaussians = asset.gaussians
-    apart = torch.tensor(asset.origin, dtype=torch.float64) - torch.tensor(scene.origin, dtype=torch.float64)
+    """The Gaussians of a file, which has a frame and an origin, in the coordinates of the scene, which has its own."""
+    gaussians = reframe(asset.gaussians, asset.axes, CANONICAL)
+    origin, zero = (torch.tensor(place, dtype=torch.float64) for place in (asset.origin, scene.origin))
+    apart = matrix_between(asset.axes, CANONICAL) @ origin - zero
     return replace(gaussians, means=gaussians.means + apart.to(gaussians.means)) if apart.any() else gaussians
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from sfumato.cli.clean import canonical
-from sfumato.cli.flags import Backend, Output, parse
+from sfumato.cli.flags import Backend, Count, Output, parse
+from sfumato.cli.reading import Reading
 from sfumato.cli.writing import Writing, WritingFlags, write_splat
 from sfumato.core.errors import InputError
 
@@ -52,6 +52,8 @@ class Segment:
     """Format of the files in PARTS."""
     downscale: Annotated[float, arg(metavar="D")] = 1.0
     """Divide the sides of the photos and masks by D."""
+    frames: Count = None
+    """How many frames of a video training took, if it was told."""
     backend: Backend = "auto"
     """What computes; auto: the GPU where one can, else the CPU. reference is slow, for checking."""
     writing: WritingFlags = field(default_factory=Writing)
@@ -65,14 +67,14 @@ def main(words: Sequence[str]) -> int:
     source, masks = _check(flags)
     from sfumato.capture.labels import load_labels
     from sfumato.cli.console import Stages, patient
-    from sfumato.cli.run import Reading, load, prepare
+    from sfumato.cli.run import load, prepare
     from sfumato.cli.splat import read_splat
     from sfumato.edit.segment import join_nearest, label
 
     asset = read_splat(flags.splat, flags.writing.raw)
-    scene = load(source, Reading(flags.downscale, 0))
+    scene = load(source, Reading(flags.downscale, 0, frames=flags.frames))
     with patient() as progress:
-        labels = load_labels(source, masks, scene.views, progress=progress)
+        labels = load_labels(source, masks, scene.views, flags.frames, progress)
     names = [*labels.names, UNLABELLED]
     for name in (*flags.keep, *flags.remove):
         if name not in names:
@@ -149,7 +151,7 @@ def _votes(asset: "Asset", scene: "Scene", labels: "Labels", name: str, progress
             progress("counting votes", number, len(views))
 
     settings = RenderSettings(near=scene.near, antialiased=asset.antialiased is True)
-    gaussians = in_frame_of(scene, canonical(asset)).to(device)
+    gaussians = in_frame_of(scene, asset).to(device)
     return vote(gaussians, ballots(), settings, backend).cpu()
 
 

@@ -116,8 +116,9 @@ def _run(flags: Train, onlooker: "Onlooker") -> int:
     from sfumato.cli.board import check_board
     from sfumato.cli.budget import Budget
     from sfumato.cli.keeper import Saving
+    from sfumato.cli.reading import Reading
     from sfumato.cli.resume import read_run
-    from sfumato.cli.run import Reading, in_frame_of, load, train_and_report
+    from sfumato.cli.run import in_frame_of, load, train_and_report
     from sfumato.cli.splat import read_splat
     from sfumato.kernels.backends import choose
     from sfumato.train import TrainConfig

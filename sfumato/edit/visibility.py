@@ -72,7 +72,8 @@ class Visibility:
             The same numbers there.
         """
         tensors = (self.total, self.largest, self.cameras, self.nearness)
-        return Visibility(*(tensor.to(device) for tensor in tensors), self.count)
+        total, largest, cameras, nearness = (tensor.to(device) for tensor in tensors)
+        return Visibility(total, largest, cameras, nearness, self.count)
 
     @cached_property
     def seen(self) -> Tensor:

@@ -167,6 +167,10 @@ def test_with_a_scene(dataset: Path, capsys: Tell) -> None:
         ("a.ply -o b.ply --translate 1 2 3x", ("'3x' is no number",)),
         ("a.ply -o b.ply --translate 1 2 nan", ("'nan' is no number",)),
         ("a.ply -o b.ply --translate 1 2 inf", ("--translate 1 2 inf: translation must be three finite numbers",)),
+        (
+            "a.ply -o b.ply --translate 1e39 0 0",
+            ("--translate 1e+39 0 0 makes numbers too large", "b.ply was not written"),
+        ),
         ("a.ply -o b.ply --scale 0", ("--scale 0: scale must be a positive number; got 0",)),
         ("a.ply -o b.ply --rotate 0 0 0 90", ("axis must be a direction",)),
         ("a.ply -o b.ply --up 0 0 0", ("up must be a direction",)),
