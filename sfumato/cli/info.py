@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import Positional, arg
 
 from sfumato.cli.flags import parse
+from sfumato.cli.writing import bytes_of, said_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,7 +39,7 @@ def main(words: Sequence[str]) -> int:
     from sfumato import formats
 
     asset = formats.read_asset(flags.file)
-    found = {"file": str(flags.file), "bytes": _bytes_of(flags.file), **_said(asset), **summary(asset.gaussians)}
+    found = {"file": str(flags.file), "bytes": bytes_of(flags.file), **_said(asset), **summary(asset.gaussians)}
     if flags.json:
         print(json.dumps(found, indent=2))
     else:
@@ -71,13 +72,6 @@ def _said(asset: "Asset") -> dict[str, Any]:
     """What the file says beyond its numbers."""
     names = ("format", "generator", "kernel", "antialiased", "color_space", "meters_per_unit", "up", "origin", "notes")
     return {name: getattr(asset, name) for name in names}
-
-
-def _bytes_of(path: Path) -> int:
-    """Of a file, or of all files in a folder."""
-    return (
-        sum(file.stat().st_size for file in path.iterdir() if file.is_file()) if path.is_dir() else path.stat().st_size
-    )
 
 
 def _percentiles(values: "Tensor", shares: Sequence[float] = PERCENTILES) -> list[float | None]:
@@ -118,8 +112,7 @@ def _show(path: Path, found: dict[str, Any]) -> None:
     from rich.table import Table
 
     console = Console(highlight=False)
-    size = found["bytes"]
-    size = f"{size / 2**20:.1f} MiB" if size > 2**20 else f"{size} bytes"
+    size = said_bytes(found["bytes"])
     by = f", written by {escape(found['generator'])}" if found["generator"] else ""
     console.print(f"[bold]{escape(path.name)}[/]  {found['format']}, {size}{by}")
     console.print(f"{found['gaussians']:,} Gaussians, spherical harmonics of degree {found['sh_degree']}")

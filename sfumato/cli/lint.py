@@ -75,7 +75,7 @@ def _show(path: str, what: str, count: int, findings: "list[Finding]", programs:
     from rich.text import Text
 
     console = Console(highlight=False)
-    console.print(Text.assemble((path, "bold"), f"  {what}"))
+    console.print(Text.assemble((path, "bold"), f"\n{what}"))
     console.print()
     _show_findings(console, count, findings)
     _show_programs(console, programs)

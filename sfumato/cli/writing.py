@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from sfumato.core.asset import Asset
     from sfumato.formats import WriteOptions
 
-__all__ = ["Writing", "WritingFlags", "bytes_of", "degree_of", "describe", "write_splat"]
+__all__ = ["Writing", "WritingFlags", "bytes_of", "degree_of", "describe", "said_bytes", "write_splat"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def write_splat(path: Path, asset: "Asset", writing: Writing) -> str:
 
     formats.write(path, asset, writing.options())
     size = bytes_of(path)
-    return f"{formats.check_suffix(path).NAME}, {_said(size)}, {size / max(1, len(asset)):.1f} bytes per Gaussian"
+    return f"{formats.check_suffix(path).NAME}, {said_bytes(size)}, {size / max(1, len(asset)):.1f} bytes per Gaussian"
 
 
 def describe(path: Path, asset: "Asset") -> str:
@@ -53,7 +53,7 @@ def describe(path: Path, asset: "Asset") -> str:
     count = len(asset)
     return (
         f"{asset.format}, {count:,} Gaussian{'s' if count != 1 else ''}, degree {asset.gaussians.degree}, "
-        f"{_said(bytes_of(path))}"
+        f"{said_bytes(bytes_of(path))}"
     )
 
 
@@ -73,7 +73,8 @@ def degree_of(asset: "Asset", most: int | None) -> "Asset":
     return replace(asset, gaussians=asset.gaussians.with_degree(most))
 
 
-def _said(size: int) -> str:
+def said_bytes(size: int) -> str:
+    """A size in words."""
     if size < 100_000:
         return f"{size:,} bytes"
     return f"{size / 1e6:.1f} MB" if size < 999.95e6 else f"{size / 1e9:.2f} GB"

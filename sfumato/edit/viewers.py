@@ -85,9 +85,9 @@ def _verdict(viewer: Viewer, asset: Asset, facts: FileFacts) -> Verdict:
     if facts.format not in viewer.reads:
         if facts.format in viewer.refuses:
             return Verdict(viewer.name, "refuses", f"does not read {facts.format}")
-        return Verdict(viewer.name, "unknown", f"it is not known here whether it reads {facts.format}")
+        return Verdict(viewer.name, "unknown", f"not known whether it reads {facts.format}")
     if facts.format == "SPZ" and facts.version in viewer.unsure:
-        return Verdict(viewer.name, "unknown", f"it is not known here whether it reads version {facts.version}")
+        return Verdict(viewer.name, "unknown", f"not known whether it reads version {facts.version}")
     for why in _refusals(viewer, asset, facts):
         return Verdict(viewer.name, "refuses", f"refuses it: {why}")
     if facts.format == "PLY" and viewer.garbles and facts.order != "binary_little_endian":

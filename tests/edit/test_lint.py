@@ -192,3 +192,10 @@ def test_programs_with_habits(seed: int) -> None:
     }  # fmt: skip
     assert told(FileFacts("compressed PLY"), rich)["three.js r187"][0] == "refuses"
     assert told(FileFacts("numpy"), rich)["Cesium"][0] == "refuses"
+
+
+def test_points_are_not_taken_for_numbers_that_were_stored_wrongly() -> None:
+    """Their colors and scales were computed by the reader, and may well lie from 0 to 1."""
+    pale = replace(crowd(100, 0), sh0=torch.rand(100, 1, 3))
+    assert "plain-color" in codes(pale, format="PLY")
+    assert "plain-color" not in codes(pale, format="point cloud")
