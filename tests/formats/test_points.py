@@ -1,5 +1,6 @@
 """Point clouds as splats: round Gaussians at their places, with a note; centers as points; LAS byte by byte."""
 
+import math
 import struct
 from contextlib import suppress
 from pathlib import Path
@@ -85,7 +86,7 @@ def test_the_cloud_is_in_the_frame_of_every_ply(tmp_path: Path, seed: int) -> No
 def test_colors_out_of_gamut_are_clamped_and_said(tmp_path: Path, seed: int) -> None:
     gaussians = splat(cloud(3))
     gaussians.sh0[1, 0] = sh0_from_rgb(torch.tensor([1.5, -0.5, 0.2]))
-    with pytest.warns(SfumatoWarning, match="colors of 1 of 3 points"):
+    with pytest.warns(SfumatoWarning, match="1 of 3 Gaussians have colors beyond black or white"):
         formats.write(tmp_path / "a.points.ply", gaussians)
     assert read_point_cloud(tmp_path / "a.points.ply").rgb[1].tolist() == [255, 0, 51]
 
@@ -118,6 +119,21 @@ def test_las_byte_by_byte(tmp_path: Path, kind: int, minor: int, red: int, lengt
     colors = (rgb_from_sh0(asset.gaussians.sh0[:, 0]) * 255).round().tolist()
     assert colors == [[255, 0, 1], [1, 2, 254]]
     assert asset.up == (0, 0, 1)
+
+
+def test_points_of_las_that_are_nowhere_are_left_out_and_said(tmp_path: Path) -> None:
+    rows = [struct.pack("<3i8x3H", x, 0, 0, 0, 0, 0) for x in (0, 1, 2)]
+    (tmp_path / "a.las").write_bytes(las(2, rows, scale=1e300))
+    asset = formats.read_asset(tmp_path / "a.las")
+    assert (len(asset), asset.notes[1]) == (1, "2 points that are nowhere (not finite) are left out")
+
+
+def test_what_points_cannot_say_is_said(tmp_path: Path, seed: int) -> None:
+    asset = Asset(splat(cloud(3)), up=(0, -1, 0), meters_per_unit=2.0, antialiased=True)
+    for suffix in ("points.ply", "las"):
+        with pytest.warns(SfumatoWarning, match="no place for the splat's meters per unit, nor for its up direction"):
+            formats.write(tmp_path / f"a.{suffix}", asset)
+    formats.write(tmp_path / "a.las", Asset(splat(cloud(3)), up=(0, 0, 1)))  # which is that of LAS
 
 
 def test_las_whose_colors_are_bytes_and_one_without(tmp_path: Path) -> None:
@@ -178,3 +194,16 @@ def test_damaged_laz_is_a_sentence_or_points(tmp_path: Path, seed: int) -> None:
         path.write_bytes(changed.tobytes())
         with suppress(InputError):  # nothing else may come of it
             assert len(formats.read(path)) <= 300
+
+
+@pytest.mark.parametrize("number", [1e9, -1e300, math.inf, math.nan])
+@pytest.mark.parametrize("place", range(6))
+def test_steps_of_las_that_lead_nowhere(tmp_path: Path, number: float, place: int) -> None:
+    formats.write(tmp_path / "a.las", splat(cloud(5)))
+    data = bytearray((tmp_path / "a.las").read_bytes())
+    data[131 + 8 * place : 139 + 8 * place] = struct.pack("<d", number)
+    (tmp_path / "a.las").write_bytes(bytes(data))
+    with pytest.raises(
+        InputError, match=r"a\.las is damaged: its header describes points of format 2 in 26 bytes, in steps"
+    ):
+        formats.read(tmp_path / "a.las")

@@ -173,6 +173,28 @@ def test_transforms_visibility_and_animation(tmp_path: Path) -> None:
     assert "1 Gaussians are stretched" in asset.notes[1]
 
 
+def test_another_projection_is_noted(tmp_path: Path) -> None:
+    for mode, notes in (
+        ("perspective", ()),
+        ("tangential", ("1 splats ask for tangential projection, which is not known here; they are drawn as usual",)),
+    ):
+        path = text(tmp_path / "a.usda", prim(inside=SPLAT + f'uniform token projectionModeHint = "{mode}"\n'))
+        assert usd.read(path).notes == notes
+
+
+def test_what_a_package_leads_to_outside_is_not_opened(tmp_path: Path) -> None:
+    text(tmp_path / "b.usda", prim())
+    for name in ("b.usda", "../b.usda", str(tmp_path / "b.usda")):
+        path = tmp_path / "a.usdz"
+        path.unlink(missing_ok=True)
+        writer = Sdf.ZipFileWriter.CreateNew(str(path))
+        root = text(tmp_path / "root.usda", f'def "x" (\nreferences = @{name}@</a>\n)\n{{\n}}')
+        writer.AddFile(str(root), "root.usda")
+        writer.Save()
+        with pytest.raises(InputError, match=r"spread over several files|it has no"):
+            usd.read(path)
+
+
 def test_a_package(tmp_path: Path, seed: int) -> None:
     wanted = crowd(10, 1)
     formats.write(tmp_path / "splat.usdc", wanted)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from sfumato.core.errors import InputError
 from sfumato.core.files import replacing
+from sfumato.core.point_cloud import LARGEST
 from sfumato.core.scene import Points
 from sfumato.formats.limits import opened
 
@@ -25,6 +26,7 @@ RED = {2: 20, 3: 28, 5: 28, 7: 30, 8: 30, 10: 30}
 LENGTHS = (20, 28, 26, 34, 57, 63, 30, 36, 38, 59, 67)  # of a record of each point format, bytes, at least
 HEADER = 227  # bytes, of versions 1.0 to 1.2
 GRAY = 128  # of points without colors
+FARTHEST = 1e9  # units, of a step and of where they begin: the squares of what is made of them fit into float32
 PACKED = 0x80  # a bit of the point format, in .laz
 MOST_PACKING = 10  # points of a .laz per byte of it: laser scans have some 0.2
 PART = 1 << 18  # points at a time
@@ -45,8 +47,8 @@ class _Header:
 def read_las(path: Path) -> Points:
     """The points of a .las or .laz file: float64 positions in its coordinates, uint8 colors, gray where it has none.
 
-    Points that are withheld or of any class are among them. Raises InputError when the file is damaged or cut, or is a
-    .laz and laspy is not installed.
+    Points that are withheld or of any class are among them; those that a damaged header puts nowhere are dropped.
+    Raises InputError when the file is damaged or cut, or is a .laz and laspy is not installed.
     """
     header = _header(path)
     xyz, start = np.empty((header.count, 3)), 0
@@ -54,14 +56,19 @@ def read_las(path: Path) -> Points:
     for records in _packed_records(path, header) if header.packed else _records(path, header):
         rows = slice(start, start + len(records))
         whole = np.ascontiguousarray(records[:, :12]).view("<i4")
-        xyz[rows] = whole * np.array(header.scales) + np.array(header.offsets)
+        with np.errstate(over="ignore", invalid="ignore"):
+            xyz[rows] = whole * np.array(header.scales) + np.array(header.offsets)
         if header.point_format in RED:
             at = RED[header.point_format]
             rgb[rows] = np.ascontiguousarray(records[:, at : at + 6]).view("<u2")
         start += len(records)
     if rgb.size and rgb.max() > 255:  # 16 bits, as the standard says; else a program wrote bytes
         rgb = (rgb / 257).round()
-    return Points(torch.from_numpy(xyz), torch.from_numpy(rgb.astype(np.uint8)))
+    rgb = rgb.astype(np.uint8)
+    near = (np.abs(xyz) < LARGEST).all(axis=1)
+    if not near.all():
+        xyz, rgb = xyz[near], rgb[near]
+    return Points(torch.from_numpy(xyz), torch.from_numpy(rgb))
 
 
 def count_las(path: Path) -> int:
@@ -109,8 +116,9 @@ def _header(path: Path) -> _Header:
         count = struct.unpack_from("<Q", data, 247)[0]
     numbers = struct.unpack_from("<6d", data, 131)
     packed, kind = bool(kind & PACKED), kind & ~(PACKED | 0x40)
-    if kind >= len(LENGTHS) or length < LENGTHS[kind] or not all(math.isfinite(value) for value in numbers):
-        raise InputError(f"{path} is damaged: its header describes points of format {kind} in {length} bytes")
+    if kind >= len(LENGTHS) or length < LENGTHS[kind] or not all(abs(value) < FARTHEST for value in numbers):
+        told = f"points of format {kind} in {length} bytes, in steps of {numbers[:3]} from {numbers[3:]}"
+        raise InputError(f"{path} is damaged: its header describes {told}; copy or download it again")
     most = MOST_PACKING * size if packed else (size - start) // length
     if count > most or start > size:
         told = f"it promises {count} points of {length} bytes from byte {start} on, and has {size} bytes"

@@ -147,6 +147,9 @@ def _splats(stage: Any, notes: list[str]) -> list[Any]:
         raise _RefusedError(f"shows no splat: {hidden}; export the splat itself")
     if len(shown) < len(splats):
         notes.append(f"{len(splats) - len(shown)} splats that are marked as invisible are left out")
+    flat = sum(prim.GetAttribute("projectionModeHint").Get() == "tangential" for prim in shown)
+    if flat:
+        notes.append(f"{flat} splats ask for tangential projection, which is not known here; they are drawn as usual")
     if any(prim.HasAuthoredMetadata("clips") for splat in shown for prim in _line(splat)):
         raise _RefusedError("is an animation in clips, which are not opened; export one moment")
     return shown
