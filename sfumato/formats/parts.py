@@ -2,13 +2,17 @@
 
 from collections.abc import Iterable
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from sfumato.core.gaussians import Gaussians
 from sfumato.core.sh import bases_of_degree
 
-__all__ = ["gathered", "logit"]
+__all__ = ["LEAST_LOG_SCALE", "gathered", "log_of_scales", "logit", "origin_of"]
 
+LEAST_LOG_SCALE = -20.0  # of a standard deviation of 0, whose log is not finite: 2e-9 units are as invisible
+FAR = 100  # times their spread: places farther from zero are too coarse in single precision, as in maps
 _CERTAIN = 1e-6  # opacities of 8 bits end at 0 and 1, whose logits are infinite
 
 
@@ -27,6 +31,24 @@ def gathered(count: int, sh_degree: int, parts: Iterable[Gaussians]) -> Gaussian
     return whole
 
 
+def log_of_scales(scales: torch.Tensor) -> torch.Tensor:
+    """Logs of standard deviations >= 0; LEAST_LOG_SCALE for those of 0."""
+    return torch.where(scales == 0, LEAST_LOG_SCALE, scales.log())
+
+
 def logit(opacities: torch.Tensor) -> torch.Tensor:
     """Logits of opacities in [0, 1], at most 13.8 either way: those of 0 and 1 themselves are infinite."""
     return opacities.clamp(_CERTAIN, 1 - _CERTAIN).logit()
+
+
+def origin_of(places: NDArray[np.float64]) -> tuple[float, float, float]:
+    """The middle of (N, 3) places in whole numbers, or zero where they are not FAR from it, or none is finite."""
+    places = places[np.isfinite(places).all(axis=1)]
+    if not len(places):
+        return (0.0, 0.0, 0.0)
+    middle = np.median(places, axis=0)
+    spread = float(np.percentile(np.abs(places - middle).max(axis=1), 90))  # stray ones do not count
+    if np.abs(middle).max() <= FAR * max(spread, 1.0):
+        return (0.0, 0.0, 0.0)
+    x, y, z = np.round(middle).tolist()
+    return (x, y, z)

@@ -6,17 +6,12 @@ from torch import Tensor
 from sfumato.core import sh as harmonics
 from sfumato.core.gaussians import Gaussians
 from sfumato.core.rotation import multiply_quaternions, quaternion_from_matrix
+from sfumato.formats.parts import log_of_scales
 
-__all__ = ["FLOOR", "count_clamped", "is_stretched", "linear_scales", "log_of_scales", "place", "unit_quats"]
+__all__ = ["count_clamped", "is_stretched", "linear_scales", "place", "unit_quats"]
 
-FLOOR = -20.0  # log of a scale of 0, whose own is infinite: 2e-9, as thin as the clamps of compressed PLY allow
 _LARGEST, _SMALLEST = 88.0, -87.0  # logs of scales that float32 holds, and in full digits
 _TOLERANCE = 1e-5  # of the matrix's scale: what float32 leaves of a product of rotations
-
-
-def log_of_scales(scales: Tensor) -> Tensor:
-    """Logs of linear scales >= 0; FLOOR for those of 0."""
-    return torch.where(scales == 0, FLOOR, scales.log())
 
 
 def linear_scales(log_scales: Tensor) -> Tensor:

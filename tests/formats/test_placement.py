@@ -8,7 +8,8 @@ from torch import Tensor
 
 from sfumato.core.gaussians import Gaussians
 from sfumato.core.sh import basis
-from sfumato.formats.placement import FLOOR, is_stretched, linear_scales, log_of_scales, place, unit_quats
+from sfumato.formats.parts import LEAST_LOG_SCALE, log_of_scales
+from sfumato.formats.placement import is_stretched, linear_scales, place, unit_quats
 
 from scenes import crowd
 
@@ -100,7 +101,7 @@ def test_stretched_and_sheared(seed: int) -> None:
 def test_flattened(seed: int) -> None:
     placed = place(crowd(20, 2), matrix(torch.tensor([1.0, 1.0, 0.0]).diag().double()))
     assert placed.finite.all()
-    assert (placed.log_scales.amin(dim=1) <= FLOOR + 1e-4).all()
+    assert (placed.log_scales.amin(dim=1) <= LEAST_LOG_SCALE + 1e-4).all()
     assert (placed.means[:, 2] == 0.5).all()
 
 
@@ -115,7 +116,7 @@ def test_a_broken_row_leaves_the_others_as_they_are(seed: int) -> None:
 
 
 def test_scales_and_quaternions_at_their_ends() -> None:
-    assert log_of_scales(torch.tensor([0.0, 1.0])).tolist() == [FLOOR, 0.0]
+    assert log_of_scales(torch.tensor([0.0, 1.0])).tolist() == [LEAST_LOG_SCALE, 0.0]
     scales = linear_scales(torch.tensor([-1000.0, 0.0, 1000.0])).float()
     assert torch.isfinite(scales).all()
     assert scales[0] > 0

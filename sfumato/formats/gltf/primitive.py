@@ -18,8 +18,8 @@ from sfumato.core.gaussians import Gaussians
 from sfumato.formats import spz
 from sfumato.formats.gltf.file import Accessor, GltfFile
 from sfumato.formats.gltf.text import say
-from sfumato.formats.parts import logit
-from sfumato.formats.placement import log_of_scales, unit_quats
+from sfumato.formats.parts import log_of_scales, logit
+from sfumato.formats.placement import unit_quats
 
 __all__ = ["EXTENSION", "MOST_DEGREE", "PACKED", "Part", "Reading", "is_splat", "part_of"]
 
