@@ -16,8 +16,8 @@ from sfumato.cli.operations import OPERATIONS
 from sfumato.cli.segment import Segment
 from sfumato.cli.writing import Writing
 from sfumato.edit.clean import REASONS
-from sfumato.edit.expression import FUNCTIONS
-from sfumato.edit.properties import PROPERTIES
+from sfumato.edit.condition import FUNCTIONS
+from sfumato.edit.condition.properties import PROPERTIES
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def page(repository: Path) -> str:
 
 def codes(repository: Path) -> Iterator[str]:
     """Of findings: the first words of what lint makes."""
-    for path in sorted((repository / "sfumato/edit").glob("lint*.py")):
+    for path in sorted((repository / "sfumato/edit/lint").glob("*.py")):
         text = path.read_text(encoding="utf-8")
         yield from re.findall(r"Finding\(\s*\"([a-z0-9-]+)\"", text)
         yield from re.findall(r"_outside\(\w+, [\d.]+, \"([a-z0-9-]+)\"", text)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sfumato.edit.file_facts import FileFacts
+    from sfumato.edit.lint.facts import FileFacts
 
 __all__ = ["facts_of"]
 
@@ -16,7 +16,7 @@ SPZ = b"NGSP"
 def facts_of(path: Path, name: str) -> "FileFacts":
     """What the file of the format `name` is made of."""
     from sfumato.cli.writing import bytes_of
-    from sfumato.edit.file_facts import FileFacts
+    from sfumato.edit.lint.facts import FileFacts
 
     size = bytes_of(path)
     if path.is_dir():
@@ -31,7 +31,7 @@ def facts_of(path: Path, name: str) -> "FileFacts":
 
 
 def _spz(size: int, head: bytes) -> "FileFacts":
-    from sfumato.edit.file_facts import FileFacts
+    from sfumato.edit.lint.facts import FileFacts
 
     gzipped = head[:2] == b"\x1f\x8b"
     if gzipped:
@@ -41,7 +41,7 @@ def _spz(size: int, head: bytes) -> "FileFacts":
 
 
 def _ply(name: str, size: int, head: bytes) -> "FileFacts":
-    from sfumato.edit.file_facts import FileFacts
+    from sfumato.edit.lint.facts import FileFacts
 
     lines: list[bytes] = []
     at = 0

@@ -13,8 +13,8 @@ from sfumato.cli.flags import parse
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from sfumato.edit.lint_finding import Finding
-    from sfumato.edit.viewers import Verdict
+    from sfumato.edit.lint.finding import Finding
+    from sfumato.edit.lint.viewers import Verdict
 
 __all__ = ["FOUND", "Lint", "main"]
 
@@ -51,7 +51,7 @@ def main(words: Sequence[str]) -> int:
     from sfumato.cli.facts import facts_of
     from sfumato.cli.writing import describe
     from sfumato.edit.lint import lint
-    from sfumato.edit.viewers import verdicts
+    from sfumato.edit.lint.viewers import verdicts
 
     asset = formats.read_asset(flags.splat)
     facts = facts_of(flags.splat, asset.format)

@@ -14,9 +14,9 @@ from sfumato.cli.writing import Writing, WritingFlags, describe, write_splat
 from sfumato.core.errors import InputError, SfumatoWarning
 
 if TYPE_CHECKING:
-    from sfumato.edit.icp import Alignment
     from sfumato.edit.merge import Joined
-    from sfumato.edit.seam import Seam
+    from sfumato.edit.merge.icp import Alignment
+    from sfumato.edit.merge.seam import Seam
 
 __all__ = ["Merge", "main"]
 
@@ -54,8 +54,8 @@ def main(words: Sequence[str]) -> int:
     _check(flags)
     from sfumato.cli.console import patient
     from sfumato.cli.splat import check_target, read_splat
-    from sfumato.edit.icp import AlignOptions
     from sfumato.edit.merge import MergeOptions, merge
+    from sfumato.edit.merge.icp import AlignOptions
 
     check_target(flags.output, flags.force, flags.splats)
     aligning = AlignOptions(scale=not flags.no_scale, anywhere=flags.start == "anywhere")

@@ -141,8 +141,8 @@ def operations_help() -> str:
         for verb in OPERATIONS:
             if verb.group == group:
                 lines += _row(verb.form, verb.help, column, width)
-    from sfumato.edit.expression import FUNCTIONS
-    from sfumato.edit.properties import PROPERTIES
+    from sfumato.edit.condition import FUNCTIONS
+    from sfumato.edit.condition.properties import PROPERTIES
 
     lines += ["", "conditions (EXPR): numbers, the names below, + - * / **, brackets,"]
     lines += [f"  < <= > >= == !=, and, or, not, {' '.join(FUNCTIONS)}", ""]

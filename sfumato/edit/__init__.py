@@ -2,6 +2,7 @@
 
 from sfumato.edit.clean import REASONS, Criteria, Findings, clean, inspect
 from sfumato.edit.color import contrast, exposure, mean_color, recolor, saturation, tint, white_balance
+from sfumato.edit.condition import Condition, matches, remove, select
 from sfumato.edit.crop import (
     crop_box,
     crop_camera_hull,
@@ -13,30 +14,17 @@ from sfumato.edit.crop import (
     keep,
     views_seeing,
 )
-from sfumato.edit.expression import Condition, matches, remove, select
-from sfumato.edit.icp import Alignment, AlignOptions, align
 from sfumato.edit.lint import lint
-from sfumato.edit.lint_finding import Finding
+from sfumato.edit.lint.finding import Finding
 from sfumato.edit.merge import Joined, MergeOptions, merge
+from sfumato.edit.merge.icp import Alignment, AlignOptions, align
+from sfumato.edit.merge.seam import Seam, seam
+from sfumato.edit.merge.similarity import Similarity
 from sfumato.edit.reduce import decimate, in_morton_order, limit_degree
-from sfumato.edit.seam import Seam, seam
+from sfumato.edit.rotations import rotation_about, rotation_between, rotation_of, upright_rotation
 from sfumato.edit.segment import UNLABELLED, join_nearest, label, vote
-from sfumato.edit.similarity import Similarity
 from sfumato.edit.spoilage import spoilage
-from sfumato.edit.transform import (
-    middle,
-    move,
-    move_camera,
-    rotate,
-    rotation_about,
-    rotation_between,
-    rotation_of,
-    scale,
-    translate,
-    turn,
-    upright,
-    upright_rotation,
-)
+from sfumato.edit.transform import middle, move, move_camera, rotate, scale, translate, turn, upright
 from sfumato.edit.visibility import Visibility, visibility
 
 __all__ = [

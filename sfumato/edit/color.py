@@ -18,8 +18,8 @@ from sfumato.core.asset import Asset
 from sfumato.core.check import check_shape
 from sfumato.core.errors import InputError
 from sfumato.core.gaussians import Gaussians
+from sfumato.edit.condition.properties import LUMA
 from sfumato.edit.either import Splat, changed, gaussians_of
-from sfumato.edit.properties import LUMA
 
 __all__ = ["contrast", "exposure", "mean_color", "recolor", "saturation", "tint", "white_balance"]
 

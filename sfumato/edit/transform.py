@@ -13,32 +13,25 @@ import torch
 from torch import Tensor
 
 from sfumato.core.asset import Asset
-from sfumato.core.axes import CANONICAL, matrix_between
+from sfumato.core.axes import CANONICAL
 from sfumato.core.camera import Camera
-from sfumato.core.check import check_rotation, check_shape
+from sfumato.core.check import check_rotation
 from sfumato.core.errors import InputError
 from sfumato.core.gaussians import Gaussians
-from sfumato.core.rotation import matrix_from_quaternion
 from sfumato.edit.either import Splat, changed, gaussians_of
+from sfumato.edit.rotations import rotation_about, rotation_of, up_in, upright_rotation, vector_of
 
 __all__ = [
-    "direction",
     "middle",
     "move",
     "move_camera",
     "rotate",
-    "rotation_about",
-    "rotation_between",
-    "rotation_of",
     "scale",
     "translate",
     "turn",
     "upright",
-    "upright_rotation",
 ]
 
-_UP = (0.0, -1.0, 0.0)  # in the canonical frame
-_PARALLEL = 1e-12
 _SOLID = 0.3
 
 
@@ -76,7 +69,7 @@ def move(splat: Splat, rotation: Tensor, translation: Tensor | Sequence[float], 
     True
     """
     check_rotation("rotation", rotation)
-    shift = _vector("translation", translation)
+    shift = vector_of("translation", translation)
     if not 0 < factor < math.inf:
         raise InputError(f"scale must be a positive number; got {factor:g}")
     gaussians = gaussians_of(splat)
@@ -116,7 +109,7 @@ def move_camera(camera: Camera, rotation: Tensor, translation: Tensor | Sequence
     turned = viewmat[:3, :3] @ linear.T
     moved = torch.eye(4, dtype=torch.float64)
     moved[:3, :3] = turned
-    moved[:3, 3] = factor * viewmat[:3, 3] - turned @ _vector("translation", translation)
+    moved[:3, 3] = factor * viewmat[:3, 3] - turned @ vector_of("translation", translation)
     return replace(camera, viewmat=moved.to(camera.viewmat))
 
 
@@ -140,7 +133,7 @@ def translate(splat: Splat, offset: Tensor | Sequence[float]) -> Splat:
     InputError
         When the offset is no finite vector.
     """
-    return move(splat, torch.eye(3), _vector("offset", offset))
+    return move(splat, torch.eye(3), vector_of("offset", offset))
 
 
 def rotate(splat: Splat, axis: Tensor | Sequence[float], degrees: float) -> Splat:
@@ -268,124 +261,7 @@ def upright(splat: Splat, up: Tensor | Sequence[float] | None = None) -> Splat:
         raise InputError("nothing says which way is up; give a direction, as 0 -1 0, or a scene whose cameras tell")
     moved = move(splat, upright_rotation(wanted, axes), (0, 0, 0))
     done: Gaussians | Asset = moved
-    return cast(Splat, replace(done, up=_triple(_up_of(axes))) if isinstance(done, Asset) else done)
-
-
-def upright_rotation(up: Tensor | Sequence[float], axes: str = CANONICAL) -> Tensor:
-    """Find the smallest rotation that turns `up` to where a frame has it.
-
-    Parameters
-    ----------
-    up : Tensor or sequence, (3,)
-        A direction of any length above 0.
-    axes : str
-        The frame of the numbers, as in `core.axes`.
-
-    Returns
-    -------
-    Tensor, (3, 3), float64
-        A rotation.
-
-    Raises
-    ------
-    InputError
-        When `up` is no direction, or `axes` no frame.
-    """
-    return rotation_between(direction("up", up), _up_of(axes))
-
-
-def rotation_about(axis: Tensor | Sequence[float], degrees: float) -> Tensor:
-    """Make the rotation about an axis.
-
-    Parameters
-    ----------
-    axis : Tensor or sequence, (3,)
-        Of any length above 0.
-    degrees : float
-        Counterclockwise when the axis points at the viewer.
-
-    Returns
-    -------
-    Tensor, (3, 3), float64
-        A rotation.
-
-    Raises
-    ------
-    InputError
-        When the axis has no direction, or the angle is not finite.
-
-    Examples
-    --------
-    >>> (edit.rotation_about((0, 0, 1), 90) @ torch.tensor([1.0, 0, 0]).double()).round().tolist()
-    [0.0, 1.0, 0.0]
-    """
-    if not math.isfinite(degrees):
-        raise InputError(f"degrees must be a finite number; got {degrees:g}")
-    half = math.radians(degrees) / 2
-    return matrix_from_quaternion(
-        torch.cat([torch.tensor([math.cos(half)], dtype=torch.float64), direction("axis", axis) * math.sin(half)])
-    )
-
-
-def rotation_of(quaternion: Tensor | Sequence[float]) -> Tensor:
-    """Make the rotation of a quaternion.
-
-    Parameters
-    ----------
-    quaternion : Tensor or sequence, (4,)
-        wxyz, of any length above 0.
-
-    Returns
-    -------
-    Tensor, (3, 3), float64
-        A rotation.
-
-    Raises
-    ------
-    InputError
-        When the quaternion is zero or not finite.
-    """
-    quat = torch.as_tensor(quaternion).detach().to("cpu", torch.float64)
-    check_shape("quaternion", quat, (4,))
-    if not quat.isfinite().all() or not quat.any():
-        raise InputError(f"quaternion must be four finite numbers w x y z, not all zero; got {_spaced(quat)}")
-    return matrix_from_quaternion(quat / quat.abs().amax())
-
-
-def rotation_between(source: Tensor, target: Tensor) -> Tensor:
-    """Find the smallest rotation that turns one direction into another.
-
-    Parameters
-    ----------
-    source : Tensor, (3,), float64
-        Of length 1.
-    target : Tensor, (3,), float64
-        Of length 1.
-
-    Returns
-    -------
-    Tensor, (3, 3), float64
-        A rotation; half a turn about anything across when they are opposite.
-    """
-    between = source + target
-    if between.norm() < _PARALLEL**0.5:  # opposite: half a turn about anything across
-        across = torch.linalg.cross(source, torch.eye(3, dtype=torch.float64)[source.abs().argmin()])
-        return rotation_about(across, 180)
-    halfway = torch.nn.functional.normalize(between, dim=0)
-    quat = torch.cat([(source @ halfway)[None], torch.linalg.cross(source, halfway)])
-    return matrix_from_quaternion(quat)
-
-
-def direction(name: str, vector: Tensor | Sequence[float]) -> Tensor:
-    """(3,) float64, of length 1. Raises InputError, with the name, when the vector (3,) has no direction."""
-    exact = _vector(name, vector)
-    if not exact.any():
-        raise InputError(f"{name} must be a direction; got {_spaced(exact)}")
-    return torch.nn.functional.normalize(exact / exact.abs().amax(), dim=0)
-
-
-def _up_of(axes: str) -> Tensor:
-    return matrix_between(CANONICAL, axes) @ torch.tensor(_UP, dtype=torch.float64)
+    return cast(Splat, replace(done, up=_triple(up_in(axes))) if isinstance(done, Asset) else done)
 
 
 def _told(splat: Splat, linear: Tensor) -> Splat:
@@ -414,18 +290,6 @@ def _straight(gaussians: Gaussians, shift: Tensor, factor: float) -> Gaussians:
     )
 
 
-def _vector(name: str, vector: Tensor | Sequence[float]) -> Tensor:
-    exact = torch.as_tensor(vector).detach().to("cpu", torch.float64)
-    check_shape(name, exact, (3,))
-    if not exact.isfinite().all():
-        raise InputError(f"{name} must be three finite numbers; got {_spaced(exact)}")
-    return exact
-
-
 def _triple(vector: Tensor) -> tuple[float, float, float]:
     x, y, z = (value + 0.0 for value in vector.tolist())  # -0.0 is nothing to write into files
     return (x, y, z)
-
-
-def _spaced(vector: Tensor) -> str:
-    return " ".join(f"{value:g}" for value in vector.tolist())

@@ -12,7 +12,7 @@ from sfumato import formats
 from sfumato.cli.main import main
 from sfumato.core.asset import Asset
 from sfumato.core.rotation import matrix_from_quaternion
-from sfumato.edit.similarity import Similarity, moved
+from sfumato.edit.merge.similarity import Similarity, moved
 
 from scenes import crowd
 

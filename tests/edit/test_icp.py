@@ -10,8 +10,8 @@ from sfumato import formats
 from sfumato.core.errors import InputError
 from sfumato.core.gaussians import Gaussians
 from sfumato.core.rotation import matrix_from_quaternion
-from sfumato.edit.icp import AlignOptions, align
-from sfumato.edit.similarity import Similarity, fit, moved
+from sfumato.edit.merge.icp import AlignOptions, align
+from sfumato.edit.merge.similarity import Similarity, fit, moved
 
 from scenes import crowd
 

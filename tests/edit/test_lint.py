@@ -9,11 +9,11 @@ import torch
 
 from sfumato.core.asset import Asset
 from sfumato.core.gaussians import Gaussians
-from sfumato.edit.file_facts import FileFacts
 from sfumato.edit.lint import lint
-from sfumato.edit.lint_finding import Finding
-from sfumato.edit.lint_shape import overdraw
-from sfumato.edit.viewers import VIEWERS, verdicts
+from sfumato.edit.lint.facts import FileFacts
+from sfumato.edit.lint.finding import Finding
+from sfumato.edit.lint.shape import overdraw
+from sfumato.edit.lint.viewers import VIEWERS, verdicts
 
 from scenes import crowd
 

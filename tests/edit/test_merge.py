@@ -11,10 +11,10 @@ from sfumato.core.errors import InputError
 from sfumato.core.gaussians import Gaussians
 from sfumato.core.rotation import matrix_from_quaternion
 from sfumato.core.sh import sh0_from_rgb
-from sfumato.edit.icp import AlignOptions
 from sfumato.edit.merge import MergeOptions, merge
-from sfumato.edit.seam import seam
-from sfumato.edit.similarity import Similarity, moved
+from sfumato.edit.merge.icp import AlignOptions
+from sfumato.edit.merge.seam import seam
+from sfumato.edit.merge.similarity import Similarity, moved
 
 from scenes import crowd
 

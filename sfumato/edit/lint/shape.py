@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sfumato.core.gaussians import Gaussians
-from sfumato.edit.lint_finding import Finding, rows_of
+from sfumato.edit.lint.finding import Finding, rows_of
 
 __all__ = ["overdraw", "shape_findings"]
 

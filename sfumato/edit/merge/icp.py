@@ -13,9 +13,9 @@ from sfumato.core.gaussians import Gaussians
 from sfumato.core.progress import Progress, silent
 from sfumato.core.sh import rgb_from_sh0
 from sfumato.core.threads import one_torch_thread
-from sfumato.edit.alike import guesses
+from sfumato.edit.merge.alike import guesses
+from sfumato.edit.merge.similarity import Similarity, fit
 from sfumato.edit.nearest import Nearest
-from sfumato.edit.similarity import Similarity, fit
 
 __all__ = ["FAINT", "AlignOptions", "Alignment", "Cloud", "align", "sample", "spacing"]
 

@@ -8,10 +8,10 @@ from torch import Tensor
 from sfumato.core.asset import Asset
 from sfumato.core.gaussians import Gaussians
 from sfumato.core.sh import rgb_from_sh0
-from sfumato.edit.file_facts import FileFacts
-from sfumato.edit.lint_file import file_findings
-from sfumato.edit.lint_finding import Finding, rows_of
-from sfumato.edit.lint_shape import shape_findings
+from sfumato.edit.lint.facts import FileFacts
+from sfumato.edit.lint.file import file_findings
+from sfumato.edit.lint.finding import Finding, rows_of
+from sfumato.edit.lint.shape import shape_findings
 
 __all__ = ["lint"]
 

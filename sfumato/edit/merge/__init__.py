@@ -12,9 +12,9 @@ from sfumato.core.errors import InputError
 from sfumato.core.gaussians import Gaussians
 from sfumato.core.progress import Progress, silent
 from sfumato.edit.crop import keep
-from sfumato.edit.icp import Alignment, AlignOptions, align
-from sfumato.edit.seam import Seam, seam
-from sfumato.edit.similarity import Similarity, moved
+from sfumato.edit.merge.icp import Alignment, AlignOptions, align
+from sfumato.edit.merge.seam import Seam, seam
+from sfumato.edit.merge.similarity import Similarity, moved
 
 __all__ = ["Joined", "MergeOptions", "merge"]
 

@@ -7,7 +7,7 @@ of three pairs at a time follows a move, and those that many other pairs agree w
 import torch
 from torch import Tensor
 
-from sfumato.edit.similarity import Similarity, fit_many
+from sfumato.edit.merge.similarity import Similarity, fit_many
 
 __all__ = ["described", "guesses", "paired"]
 

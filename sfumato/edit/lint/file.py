@@ -6,8 +6,8 @@ import torch
 
 from sfumato.core.asset import Asset
 from sfumato.core.axes import CANONICAL, matrix_between
-from sfumato.edit.file_facts import FileFacts
-from sfumato.edit.lint_finding import Finding
+from sfumato.edit.lint.facts import FileFacts
+from sfumato.edit.lint.finding import Finding
 
 __all__ = ["file_findings"]
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from sfumato.core.gaussians import Gaussians
 from sfumato.core.sh import rgb_from_sh0
-from sfumato.edit.icp import FAINT, sample, spacing
+from sfumato.edit.merge.icp import FAINT, sample, spacing
 
 __all__ = ["Seam", "seam"]
 

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from sfumato.core.errors import InputError
 from sfumato.core.gaussians import Gaussians
+from sfumato.edit.condition.properties import PROPERTIES, Properties
+from sfumato.edit.condition.words import Word, fault, words_of
 from sfumato.edit.crop import keep
 from sfumato.edit.either import Splat, gaussians_of
-from sfumato.edit.properties import PROPERTIES, Properties
-from sfumato.edit.words import Word, fault, words_of
 
 __all__ = ["FUNCTIONS", "Condition", "matches", "remove", "select"]
 
@@ -199,7 +199,7 @@ class Condition:
         Parameters
         ----------
         properties : Properties
-            Of N Gaussians, by name (`edit.properties`).
+            Of N Gaussians, by name (`edit.condition.properties`).
 
         Returns
         -------

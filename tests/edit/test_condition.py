@@ -12,8 +12,8 @@ from sfumato import edit
 from sfumato.core.asset import Asset
 from sfumato.core.errors import InputError
 from sfumato.core.gaussians import Gaussians
-from sfumato.edit import expression
-from sfumato.edit.properties import PROPERTIES
+from sfumato.edit import condition as module
+from sfumato.edit.condition.properties import PROPERTIES
 
 from scenes import crowd, dot
 
@@ -107,7 +107,7 @@ def test_sh_energy_is_a_mean_square_over_directions(seed: int) -> None:
 
 
 def test_chunks_are_one_whole(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
-    monkeypatch.setattr(expression, "CHUNK", 7)
+    monkeypatch.setattr(module, "CHUNK", 7)
     some = crowd(50, 1)
     assert edit.matches(some, "13 <= index < 29").nonzero()[:, 0].tolist() == list(range(13, 29))
     assert torch.equal(edit.matches(some, "x > 0"), some.means[:, 0] > 0)

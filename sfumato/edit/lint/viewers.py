@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sfumato.core.asset import Asset
-from sfumato.edit.file_facts import FileFacts
+from sfumato.edit.lint.facts import FileFacts
 
 __all__ = ["VIEWERS", "Verdict", "Viewer", "verdicts"]
 
