@@ -31,7 +31,7 @@ def neighbor_distances(xyz: Tensor) -> Tensor:
     if M == 1:
         return torch.ones(1)
     tree = _Tree.grow(xyz.detach().float())
-    batches = torch.arange(len(tree.rows)).split(BATCH)
+    batches = torch.split(torch.arange(len(tree.rows)), BATCH)
     with one_torch_thread(), ThreadPoolExecutor(usable_cores(), thread_name_prefix="neighbors") as pool:
         parts = list(pool.map(lambda leaves: _nearest_of_leaves(tree, leaves), batches))
     best = torch.cat([squares for squares, _ in parts], dim=1)
@@ -124,8 +124,8 @@ def _nearest_of_leaves(tree: _Tree, leaves: Tensor) -> tuple[Tensor, Tensor]:
             reach[mine] = gaps[turn]
             break
         low, high = tree.low[-1][theirs].T[:, :, None], tree.high[-1][theirs].T[:, :, None]
-        pair, place = (_gaps(own[:, mine], low, high) < best[-1, mine]).nonzero().unbind(dim=1)
-        row = mine[pair] * S + place
+        pair, spot = (_gaps(own[:, mine], low, high) < best[-1, mine]).nonzero().unbind(dim=1)
+        row = mine[pair] * S + spot
         nearest = found[:, row]
         for squares in _squares(points[:, row, None], tree.points[:, theirs[pair]]).T.contiguous():
             _insert(nearest, squares)

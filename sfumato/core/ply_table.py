@@ -50,8 +50,8 @@ class Element:
 
     @property
     def types(self) -> dict[str, str]:
-        """Column -> its type as numpy writes it, without byte order: that of a list is that of its items."""
-        return {item.name: item.type for item in self.properties}
+        """Column -> its type as numpy writes it, without byte order; lists are no columns."""
+        return {item.name: item.type for item in self.properties if item.length is None}
 
     @property
     def fixed(self) -> bool:

@@ -36,9 +36,8 @@ def read_point_cloud(path: Path) -> Points:
     try:
         header = read_header(path)
         vertex = header["vertex"]
-        single = {item.name for item in vertex.properties if item.length is None}
-        if not single >= set(COORDINATES):
-            raise InputError(f"{path} has vertices with no x, y and z but {' '.join(vertex.types)}")
+        if not vertex.types.keys() >= set(COORDINATES):
+            raise InputError(f"{path} has vertices with no x, y and z but {' '.join(vertex.types) or 'lists'}")
         parts = [_points(part, vertex) for part in read_parts(path, header, "vertex", _PART)]
     except InputError as error:
         why = str(error).removeprefix(f"{path} ").partition("; copy")[0]

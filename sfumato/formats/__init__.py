@@ -11,13 +11,14 @@ from typing import Protocol
 from sfumato.core.asset import Asset
 from sfumato.core.errors import InputError, SfumatoWarning
 from sfumato.core.gaussians import Gaussians
+from sfumato.core.threads import one_torch_thread
 from sfumato.formats import compressed_ply, gltf, ksplat, npz, ply, points, sog, splat, spz, usd
 from sfumato.formats.limits import opened
 from sfumato.formats.options import WriteOptions
 
 __all__ = ["FORMATS", "Format", "WriteOptions", "check_suffix", "count", "format_of", "read", "read_asset", "write"]
 
-HEAD = 1 << 16  # bytes that a format is recognized by
+HEAD = 1 << 18  # bytes that a format is recognized by: a PLY's comments may take most of them
 
 
 class Format(Protocol):
@@ -94,7 +95,8 @@ def read_asset(path: Path | str, raw: bool = False) -> Asset:
     """
     path = Path(path)
     known = format_of(path)
-    return replace(known.read(path, raw), format=known.NAME)
+    with one_torch_thread():  # what little several would gain they lose, fivefold, on a busy machine
+        return replace(known.read(path, raw), format=known.NAME)
 
 
 def count(path: Path | str) -> int:
@@ -155,19 +157,17 @@ def write(path: Path | str, splat: Gaussians | Asset, options: WriteOptions | No
     asset = splat if isinstance(splat, Asset) else Asset(splat)
     if not known.EXACT:
         asset = _finite(path, asset, known.NAME)
-    known.write(path, asset, options or WriteOptions())
+    with one_torch_thread():  # as for reading
+        known.write(path, asset, options or WriteOptions())
 
 
 def format_of(path: Path) -> Format:
     """The format of a file or folder that is there, by its content. Raises InputError when it is of none."""
-    head = b""
-    if not path.is_dir():
-        with opened(path), path.open("rb") as file:
-            head = file.read(HEAD)
+    head, is_folder = _head(path)
     for known in FORMATS:
         if known.recognizes(path, head):
             return known
-    if path.is_dir():
+    if is_folder:
         raise InputError(f"{path} is a folder; give the splat's file, such as {path / 'splat.ply'}")
     if not head:
         raise InputError(f"{path} is empty; export or download it again")
@@ -175,6 +175,17 @@ def format_of(path: Path) -> Format:
     meant = [known.NAME for known in FORMATS if path.name.lower().endswith(known.SUFFIXES)]
     what = f"is no {meant[0]} file" if meant else "is no splat"
     raise InputError(f"{path} {what}, by what it begins with (known: {names}); export or download it again")
+
+
+def _head(path: Path) -> tuple[bytes, bool]:
+    """The first HEAD bytes of a file, or none of a folder, and whether it is one."""
+    with opened(path):
+        if path.is_dir():
+            return b"", True
+        if path.exists() and not path.is_file():  # opening a pipe would wait for somebody to write into it
+            raise InputError(f"{path} is a device or a pipe, which cannot be read more than once; save it to a file")
+        with path.open("rb") as file:
+            return file.read(HEAD), False
 
 
 def check_suffix(path: Path) -> Format:
@@ -187,7 +198,8 @@ def check_suffix(path: Path) -> Format:
 
 
 def _finite(path: Path, asset: Asset, name: str) -> Asset:
-    finite = asset.gaussians.finite
+    with one_torch_thread():  # as for reading
+        finite = asset.gaussians.finite
     bad = len(asset) - int(finite.sum())
     if not bad:
         return asset

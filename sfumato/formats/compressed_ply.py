@@ -90,8 +90,7 @@ def write(path: Path, asset: Asset, options: WriteOptions) -> None:
     shN = np.empty((N, rest), np.uint8)
     axes = asset.axes if options.raw else CANONICAL
     order = morton_order(gaussians.means.detach())
-    warn_lost(path, asset, NAME, DEGREE, KEEPS)
-    scales, lights = 0, 0
+    scales = lights = 0
     for start in range(0, N, PART):
         chosen = gaussians[order[start : start + PART]].detach().to("cpu", torch.float32)
         part = reframe(chosen, asset.axes, axes)
@@ -100,6 +99,7 @@ def write(path: Path, asset: Asset, options: WriteOptions) -> None:
         rows = slice(start, start + len(part))
         chunks[start // ROWS : -(-rows.stop // ROWS)], vertices[rows] = _encoded(part)
         shN[rows] = _bytes_of_harmonics(part.shN[:, : rest // 3])
+    warn_lost(path, asset, NAME, DEGREE, KEEPS)
     warn_clamped(path, f"scales outside exp({FEWEST:g}) to exp({MOST:g})", scales, N)
     warn_clamped(path, f"harmonics beyond {REACH:g}", lights, N)
     with replacing(path) as file:
@@ -160,15 +160,14 @@ def _decoded(
     for part in vertices:
         packed = [torch.from_numpy(part[name].astype(np.int64)) for name in PACKED]
         N = len(packed[0])
-        near = bounds[torch.arange(start, start + N) // ROWS]
-        color, opacity = packed[3] >> 8, (packed[3] & 255).float() / 255
+        near, color = bounds[torch.arange(start, start + N) // ROWS], packed[3] >> 8
         numbers = torch.stack([packed[1] >> 20 & 1023, packed[1] >> 10 & 1023, packed[1] & 1023], dim=1)
         rgb = _between(near[:, 12:], torch.stack([color >> 16, color >> 8 & 255, color & 255], dim=1) / 255)
         yield Gaussians(
             means=_between(near[:, :6], _from_11_10_11(packed[0])),
             quats=restore_from_three(packed[1] >> 30, (numbers / 1023 - 0.5) * math.sqrt(2)),
             log_scales=_between(near[:, 6:12], _from_11_10_11(packed[2])),
-            logit_opacities=logit(opacity),
+            logit_opacities=logit((packed[3] & 255).float() / 255),
             sh0=harmonics.sh0_from_rgb(rgb)[:, None],
             shN=_harmonics_of_bytes(next(shN), rest) if rest else torch.zeros(N, 0, 3),
         )

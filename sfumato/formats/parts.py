@@ -13,6 +13,7 @@ __all__ = ["LEAST_LOG_SCALE", "gathered", "log_of_scales", "logit", "origin_of"]
 
 LEAST_LOG_SCALE = -20.0  # of a standard deviation of 0, whose log is not finite: 2e-9 units are as invisible
 FAR = 100  # times their spread: places farther from zero are too coarse in single precision, as in maps
+NOWHERE = 1e30  # units: farther places, as those that are not finite, are mistakes
 _CERTAIN = 1e-6  # opacities of 8 bits end at 0 and 1, whose logits are infinite
 
 
@@ -42,8 +43,8 @@ def logit(opacities: torch.Tensor) -> torch.Tensor:
 
 
 def origin_of(places: NDArray[np.float64]) -> tuple[float, float, float]:
-    """The middle of (N, 3) places in whole numbers, or zero where they are not FAR from it, or none is finite."""
-    places = places[np.isfinite(places).all(axis=1)]
+    """The middle of (N, 3) places in whole numbers, or zero where they are not FAR from it, or NOWHERE."""
+    places = places[(np.abs(places) < NOWHERE).all(axis=1)]
     if not len(places):
         return (0.0, 0.0, 0.0)
     middle = np.median(places, axis=0)

@@ -9,9 +9,7 @@ from sfumato.core.gaussians import Gaussians
 from sfumato.core.sh import rgb_from_sh0, sh0_from_rgb
 from sfumato.formats.parts import logit
 
-__all__ = ["LEAST_LOG_SCALE", "log_of_scales", "pack_rgba", "unpack_rgba"]
-
-LEAST_LOG_SCALE = -20.0  # of a standard deviation of zero, whose log is not finite: 2e-9 units are as invisible
+__all__ = ["pack_rgba", "unpack_rgba"]
 
 _LEVELS = torch.arange(256) / 255
 _SH0 = sh0_from_rgb(_LEVELS).numpy()  # (256,) coefficient of each byte
@@ -37,8 +35,3 @@ def unpack_rgba(rgba: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
     """sh0 (N, 1, 3) and logit_opacities (N,) of (N, 4) bytes."""
     sh0 = torch.from_numpy(_SH0.take(rgba[:, None, :3]))
     return sh0, torch.from_numpy(_LOGITS.take(rgba[:, 3]))
-
-
-def log_of_scales(scales: Tensor) -> Tensor:
-    """Logs of standard deviations of any sign, which means nothing; those of zero and nearly so are LEAST_LOG_SCALE."""
-    return scales.abs().log().clamp(min=LEAST_LOG_SCALE)

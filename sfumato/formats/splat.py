@@ -22,8 +22,8 @@ from sfumato.core.gaussians import Gaussians
 from sfumato.formats.limits import opened
 from sfumato.formats.losses import warn_clamped, warn_lost
 from sfumato.formats.options import WriteOptions
-from sfumato.formats.parts import gathered
-from sfumato.formats.rgba import log_of_scales, pack_rgba, unpack_rgba
+from sfumato.formats.parts import gathered, log_of_scales
+from sfumato.formats.rgba import pack_rgba, unpack_rgba
 
 __all__ = ["EXACT", "NAME", "SUFFIXES", "count", "read", "recognizes", "write"]
 
@@ -32,6 +32,7 @@ SUFFIXES: tuple[str, ...] = (".splat",)
 EXACT = False
 _ROW = np.dtype([("mean", "<f4", 3), ("scale", "<f4", 3), ("rgba", "u1", 4), ("quat", "u1", 4)])
 _FAR = 1e8  # units, the most that an unnamed file's first rows may lie from zero
+_SAMPLE = 1 << 11  # rows whose sense is looked at
 _EDGE = 88.7  # log of the largest standard deviation that float32 holds
 
 
@@ -45,9 +46,10 @@ def recognizes(path: Path, head: bytes) -> bool:
 def read(path: Path, raw: bool = False) -> Asset:
     """The splat, degree 0, in the frame of the PLY it was made of, which is the canonical one by custom.
 
-    Raises InputError when the file is missing or empty, or does not end with a whole row.
+    Raises InputError when the file is missing or empty, does not end with a whole row, or has rows of another meaning.
     """
     rows = count(path)
+    _check_sense(path, rows)
     return Asset(gathered(rows, 0, _parts(path, rows)))
 
 
@@ -99,6 +101,19 @@ def _look_like_rows(head: bytes) -> bool:
     return bool(len(rows) and near and (np.abs(lengths - 1) < 0.05).all())
 
 
+def _check_sense(path: Path, count: int) -> None:
+    """Refuse what other programs called .splat before it meant this: most of its rows make no sense as Gaussians."""
+    with opened(path):
+        rows = np.array(np.memmap(path, _ROW, "r", shape=(count,))[:: -(-count // _SAMPLE)])
+    with np.errstate(invalid="ignore"):
+        near, scale = (np.abs(rows["mean"]) < _FAR).all(axis=1), rows["scale"]
+        good = near & ((scale >= 0) & (scale < np.inf)).all(axis=1) & scale.any(axis=1)
+    bad = len(rows) - np.count_nonzero(good)
+    if 2 * bad > len(rows):
+        told = f"of {len(rows)} rows that were looked at, {bad} make no sense as Gaussians"
+        raise InputError(f"{path} is damaged or another program's .splat: {told}; export it as PLY")
+
+
 def _parts(path: Path, count: int) -> Iterator[Gaussians]:
     with opened(path), path.open("rb") as file:
         for start in range(0, count, CHUNK):
@@ -116,7 +131,7 @@ def _decoded(rows: NDArray[np.void]) -> Gaussians:
     return Gaussians(
         means=torch.from_numpy(rows["mean"].astype(np.float32)),
         quats=torch.nn.functional.normalize(quats, dim=1),
-        log_scales=log_of_scales(torch.from_numpy(rows["scale"].astype(np.float32))),
+        log_scales=log_of_scales(torch.from_numpy(np.abs(rows["scale"].astype(np.float32)))),  # a sign means nothing
         logit_opacities=logit_opacities,
         sh0=sh0,
         shN=torch.zeros(len(rows), 0, 3),

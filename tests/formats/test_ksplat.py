@@ -2,18 +2,20 @@
 
 import math
 import struct
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from sfumato import formats
 from sfumato.core.asset import Asset
 from sfumato.core.errors import InputError, SfumatoWarning
 from sfumato.core.gaussians import Gaussians
 from sfumato.core.rotation import matrix_from_quaternion
 from sfumato.core.sh import C0, bases_of_degree
-from sfumato.formats import ksplat, ply
+from sfumato.formats import ksplat, ply, splat
 from sfumato.formats.ksplat.buckets import into_buckets
 from sfumato.formats.options import WriteOptions
 
@@ -161,9 +163,12 @@ def test_buckets_of_more_than_256_and_far_away(tmp_path: Path, level: int, seed:
     ksplat.write(tmp_path / "a.ksplat", Asset(gaussians), WriteOptions(ksplat_level=level))
     back = ksplat.read(tmp_path / "a.ksplat").gaussians
     order = into_buckets(gaussians.means.numpy()).order
-    extent = (gaussians.means.amax(dim=0) - gaussians.means.amin(dim=0)).max().item()
-    apart = (back.means.double() - gaussians.means[order].double()).abs().max().item()
-    assert apart < extent * 2.0**-21 / 32767 + extent * 2.0**-23  # half a cube's step, and float32
+    apart = (back.means.double() - gaussians.means[order].double()).abs().amax(dim=1)
+    far = gaussians.means[order].abs().amax(dim=1)
+    assert (apart < 2.5 / 65534 + 1e-6 + far * 2.0**-22).all()  # half a step of a cube of 5 units, and float32
+    near = far < 2
+    assert near.sum() >= 1000
+    assert apart[near].max() < 4e-5  # whatever lies elsewhere
 
 
 def test_the_cubes_of_buckets() -> None:
@@ -256,6 +261,24 @@ def test_truncated_anywhere(shared_data: Path, tmp_path: Path, name: str) -> Non
                 reader(path)
 
 
+def test_a_section_of_nothing_takes_no_memory(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.ksplat", main_header(1, 0), section_header(0, full=MANY), bytes(99))
+    tracemalloc.start()
+    try:
+        assert len(ksplat.read(path)) == 0
+        assert tracemalloc.get_traced_memory()[1] < 10 << 20  # 32 GB for the ends of its buckets
+    finally:
+        tracemalloc.stop()
+
+
+def test_other_files_of_that_name_are_what_they_are(tmp_path: Path, seed: int) -> None:
+    splat.write(tmp_path / "a.splat", Asset(some(10)), WriteOptions())
+    path = (tmp_path / "a.splat").rename(tmp_path / "a.ksplat")
+    assert formats.read_asset(path).format == ".splat"
+    with pytest.raises(InputError, match=r"a\.ksplat is no \.ksplat file, by what it begins with"):
+        formats.read(save(path, b"<!DOCTYPE html>" * 99))
+
+
 MANY = 4_000_000_000
 
 
@@ -273,6 +296,7 @@ MANY = 4_000_000_000
         (main_header(1, 1) + section_header(1, buckets=1, full=1, block=math.nan), "of edge nan"),
         (main_header(1, 1) + section_header(1, buckets=1, full=1, size=0) + bytes(99), "hold 0 of 1 Gaussians"),
         (main_header(1, 1) + section_header(1) + bytes(99), "hold 0 of 1 Gaussians"),
+        (main_header(1, 1, sections=2**22) + section_header(1), "4194304 sections take 4294967296 bytes"),
     ],
 )
 def test_headers_that_make_no_sense(tmp_path: Path, data: bytes, told: str) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -143,7 +144,8 @@ def test_truncated_anywhere(tmp_path: Path, seed: int) -> None:
     data = (tmp_path / "a.npz").read_bytes()
     for share in range(50):
         (tmp_path / "a.npz").write_bytes(data[: len(data) * share // 50])
-        with pytest.raises(InputError, match=r"a\.npz is truncated or no \.npz: .*copy or download it again"):
+        told = r"a\.npz is truncated or no \.npz: .*copy or download it again"
+        with pytest.raises(InputError, match=told if share else "a.npz is empty; export or download it again"):
             formats.read(tmp_path / "a.npz")
 
 
@@ -174,6 +176,7 @@ def npy(shape: str, descr: str = "'<f4'", data: bytes = b"", version: int = 1, h
         (npy("", header="(" * 60_000), "with a header that numpy does not write"),
         (npy("", header=""), "is no array of numpy"),
         (npy("(2, 4)", data=bytes(32), version=2), r"means must be \(2, 3\); got \(2, 4\)"),
+        (npy(f"({'9' * 5000}, 3)"), "with a header that numpy does not write"),
         (npy("()", data=bytes(4)), r"means must be \(0, 3\); got \(\)"),
         (b"\x93NUMPY\1\0", "is no array of numpy"),
         (b"hello, this is text", "is no array of numpy"),
@@ -227,6 +230,33 @@ def test_a_size_that_deflate_cannot_reach(tmp_path: Path, seed: int) -> None:
     (tmp_path / "a.npz").write_bytes(data)
     with pytest.raises(InputError, match=r"means\.npy promises 2147483648 bytes of 152"):
         formats.read(tmp_path / "a.npz")
+
+
+def test_a_bomb_of_zeros_takes_no_memory(tmp_path: Path) -> None:
+    rows = 6_000_000  # 336 MB, packed into 0.3: 10 GB in 10 MB is the same
+    widths = {"means": "3", "quats": "4", "log_scales": "3", "logit_opacities": "1", "sh0": "1, 3"}
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, width in widths.items():
+            with archive.open(f"{name}.npy", "w") as member:
+                member.write(npy(f"({rows}, {width})"))
+                for _ in range({"1": 1, "4": 4}.get(width, 3)):
+                    member.write(bytes(4 * rows))
+    data = bytearray((tmp_path / "a.npz").read_bytes())
+    at = data.rindex(b"PK\1\2") + 24  # the size of the last member, in the table at the end
+    data[at : at + 4] = (len(npy("(2, 3)")) + 24).to_bytes(4, "little")
+    (tmp_path / "b.npz").write_bytes(data)
+    tracemalloc.start()
+    try:
+        for name, told in (
+            ("a", r"fill the memory.* 6,000,000 Gaussians.*uncompressed$"),
+            ("b", r"sh0\.npy of shape|sh0\.npy cannot"),
+        ):
+            for function in (formats.read, formats.count):
+                with pytest.raises(InputError, match=told):
+                    function(tmp_path / f"{name}.npz")
+        assert tracemalloc.get_traced_memory()[1] < 10 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_other_methods_of_compression_are_refused(tmp_path: Path, seed: int) -> None:

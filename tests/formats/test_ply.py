@@ -132,6 +132,26 @@ def test_text_with_comments_and_nan(tmp_path: Path, newline: str) -> None:
     assert np.array_equal(base_rows(gaussians), values, equal_nan=True)
 
 
+@pytest.mark.parametrize("comment", ["", "comment origin 0.5 0 -7"])
+def test_far_places_in_double_precision_keep_their_digits(tmp_path: Path, comment: str) -> None:
+    values = table(3, BASE).astype(np.float64)
+    values[:, :3] = [[448262.125, 5411932.25, 400], [448263.0625, 5411931, 401.5], [448262, 5411932, 400.03125]]
+    head = header("binary_little_endian", {"vertex": (3, [f"double {name}" for name in BASE])}, extra=comment)
+    asset = formats.read_asset(save(tmp_path / "a.ply", head, values.tobytes()))
+    more = [0.5, 0, -7] if comment else [0, 0, 0]
+    assert asset.gaussians.means.abs().max() < 2
+    whole = asset.gaussians.means.double().numpy() + asset.origin - more
+    assert np.array_equal(whole, values[:, :3])
+
+
+def test_a_list_is_no_column(tmp_path: Path) -> None:
+    properties = ["list uchar float x", *[f"float {name}" for name in BASE if name != "x"]]
+    path = tmp_path / "a.ply"
+    path.write_bytes(header("binary_little_endian", {"vertex": (1, properties)}) + bytes(1 + 4 * len(BASE)))
+    with pytest.raises(InputError, match="its vertices have no x; export it again"):
+        formats.read(path)
+
+
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_lists_before_and_after_the_vertices_are_walked(tmp_path: Path, order: str) -> None:
     values = table(2, BASE)

@@ -121,13 +121,6 @@ def test_las_byte_by_byte(tmp_path: Path, kind: int, minor: int, red: int, lengt
     assert asset.up == (0, 0, 1)
 
 
-def test_points_of_las_that_are_nowhere_are_left_out_and_said(tmp_path: Path) -> None:
-    rows = [struct.pack("<3i8x3H", x, 0, 0, 0, 0, 0) for x in (0, 1, 2)]
-    (tmp_path / "a.las").write_bytes(las(2, rows, scale=1e300))
-    asset = formats.read_asset(tmp_path / "a.las")
-    assert (len(asset), asset.notes[1]) == (1, "2 points that are nowhere (not finite) are left out")
-
-
 def test_what_points_cannot_say_is_said(tmp_path: Path, seed: int) -> None:
     asset = Asset(splat(cloud(3)), up=(0, -1, 0), meters_per_unit=2.0, antialiased=True)
     for suffix in ("points.ply", "las"):

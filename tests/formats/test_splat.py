@@ -61,9 +61,7 @@ def test_a_row_by_hand(tmp_path: Path) -> None:
 
 def test_what_bytes_cannot_say_is_finite_all_the_same(tmp_path: Path) -> None:
     path = tmp_path / "a.splat"
-    path.write_bytes(
-        row([0, 0, 0], [0, -1, 1e-30], [0, 0, 0, 0], [128] * 4) + row([0] * 3, [1] * 3, [255] * 4, [0] * 4)
-    )
+    path.write_bytes(row([0, 0, 0], [0, -1, 0], [0] * 4, [128] * 4) + row([0] * 3, [1] * 3, [255] * 4, [0] * 4))
     gaussians = splat.read(path).gaussians
     assert gaussians.log_scales[0].tolist() == [-20, 0, -20]
     assert gaussians.logit_opacities.tolist() == pytest.approx([-13.8155, 13.8155], abs=2e-2)  # float32 near 1
@@ -72,8 +70,17 @@ def test_what_bytes_cannot_say_is_finite_all_the_same(tmp_path: Path) -> None:
 
 def test_numbers_that_are_not_finite_stay_for_others_to_count(tmp_path: Path) -> None:
     path = tmp_path / "a.splat"
-    path.write_bytes(row([math.nan, 0, 0], [1] * 3, [0] * 4, [255, 128, 128, 128]) * 2)
-    assert splat.read(path).gaussians.finite.tolist() == [False, False]
+    path.write_bytes(b"".join(row([x, 0, 0], [1] * 3, [0] * 4, [255, 128, 128, 128]) for x in (math.nan, 0)))
+    assert splat.read(path).gaussians.finite.tolist() == [False, True]
+
+
+@pytest.mark.parametrize("kind", ["bytes", "zeros", "floats"])
+def test_other_programs_formats_of_that_name_are_refused(tmp_path: Path, kind: str, seed: int) -> None:
+    rows = {"bytes": torch.randint(0, 256, (3200,), dtype=torch.uint8), "zeros": torch.zeros(800)}
+    path = tmp_path / "a.splat"
+    path.write_bytes(rows.get(kind, torch.randn(800)).numpy().tobytes())
+    with pytest.raises(InputError, match=r"a\.splat is .*another program's \.splat: of 100 rows .*, \d+ make no"):
+        splat.read(path)
 
 
 def test_the_bytes_that_are_written(tmp_path: Path) -> None:

@@ -2,8 +2,9 @@
 
 Level 0 holds floats; level 1 means in 16 bits about the center of their bucket and other numbers as float16; level 2
 also harmonics in 8 bits. What a round trip costs: colors and opacities half of 1/255 at every level; at levels 1 and 2
-means 4e-5 units (less in scenes below 5 units, more beyond a million), log scales 5e-4 (more below 6e-5 units, where
-float16 thins out), rotations 0.06 degrees, harmonics 5e-4 of themselves at level 1, and at level 2 the largest / 254.
+means 4e-5 units (less in scenes below 5 units) or what float32 holds of them, log scales 5e-4 (more below 6e-5 units,
+where float16 thins out), rotations 0.06 degrees, harmonics 5e-4 of themselves at level 1, and at level 2 a 254th of
+the largest.
 """
 
 from collections.abc import Iterator
@@ -38,8 +39,8 @@ from sfumato.formats.ksplat.layout import (
 from sfumato.formats.limits import opened
 from sfumato.formats.losses import warn_clamped, warn_lost
 from sfumato.formats.options import WriteOptions
-from sfumato.formats.parts import gathered
-from sfumato.formats.rgba import log_of_scales, pack_rgba, unpack_rgba
+from sfumato.formats.parts import gathered, log_of_scales
+from sfumato.formats.rgba import pack_rgba, unpack_rgba
 
 __all__ = ["EXACT", "NAME", "SUFFIXES", "count", "read", "recognizes", "write"]
 
@@ -53,9 +54,9 @@ _MOST = 4.0  # harmonics at level 2, as compressed PLY: one that is wilder would
 
 
 def recognizes(path: Path, head: bytes) -> bool:
-    """Files of that name; others by version, level, and a header that is zero to its end."""
-    if path.suffix.lower() in SUFFIXES:
-        return not path.is_dir()
+    """By version, level, and a header that is zero to its end; files of that name by what can be a version alone."""
+    if path.suffix.lower() in SUFFIXES and head[:1] == b"\0":
+        return True
     begins = len(head) > HEADER and head[:2] == bytes(VERSION) and any(head[4:8])
     return begins and int.from_bytes(head[20:22], "little") <= 2 and not any(head[_USED:HEADER])
 
@@ -67,7 +68,8 @@ def read(path: Path, raw: bool = False) -> Asset:
     """
     with opened(path), path.open("rb") as file:
         layout = read_layout(path, file)
-        parts = (part for section in layout.sections for part in _parts(path, file, layout, section))
+        full = [section for section in layout.sections if section.rows]  # others may claim any number of buckets
+        parts = (part for section in full for part in _parts(path, file, layout, section))
         return Asset(gathered(layout.rows, layout.degree, parts))
 
 
@@ -131,7 +133,7 @@ def _decoded(rows: NDArray[np.void], means: NDArray[np.float32], layout: Layout)
     return Gaussians(
         means=torch.from_numpy(means),
         quats=quats,
-        log_scales=log_of_scales(torch.from_numpy(rows["scale"].astype(np.float32))),
+        log_scales=log_of_scales(torch.from_numpy(np.abs(rows["scale"].astype(np.float32)))),  # a sign means nothing
         logit_opacities=logit_opacities,
         sh0=sh0,
         shN=_by_coefficient(sh),

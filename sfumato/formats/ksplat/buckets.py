@@ -9,7 +9,9 @@ __all__ = ["BLOCK", "SIZE", "Buckets", "into_buckets"]
 
 SIZE = 256  # Gaussians in a full bucket, as the generator of GaussianSplats3D has it
 BLOCK = 5.0  # world units, edge of a cube there
-_MOST = 1 << 20  # cubes along an axis: three of them fit into an int64
+_LARGEST = 1 << 62  # number of a cube, which must fit into an int64
+_STRAY = 1 << 20  # cubes from one end to the other: more are the doing of stray points
+_MOST = 1 << 52  # cubes along an axis: more of them than float64 can tell apart
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,17 +37,16 @@ def into_buckets(means: NDArray[np.float32]) -> Buckets:
     low = means.min(axis=0, initial=np.inf).astype(np.float64) if N else np.zeros(3)
     extent = float((means.max(axis=0) - low).max()) if N else 0.0
     block = _edge(extent)
-    cubes, spans = np.zeros(N, np.int64), []
+    low = low if extent < _STRAY * block else np.zeros(3)  # a far one would take digits from the others
+    cubes = np.zeros(N, np.int64)
     for axis in range(3):
         cell = np.floor((means[:, axis] - low[axis]) / block).astype(np.int64)
-        spans.append(int(cell.max(initial=0)) + 1)
-        cubes = cubes * spans[axis] + cell
+        cubes = _numbered(cubes, cell - cell.min(initial=0))
     order = cubes.argsort(kind="stable")
     cubes = cubes[order]
     starts = np.flatnonzero(np.diff(cubes, prepend=-1))
     lengths = np.diff(starts, append=N)
-    cells = np.stack(np.unravel_index(cubes[starts], spans), axis=1)
-    centers = low + (cells + 0.5) * block
+    centers = low + (np.floor((means[order[starts]] - low) / block) + 0.5) * block
     whole, rest = np.divmod(lengths, SIZE)
     in_full = np.arange(N) - np.repeat(starts, lengths) < np.repeat(whole * SIZE, lengths)
     return Buckets(
@@ -55,6 +56,15 @@ def into_buckets(means: NDArray[np.float32]) -> Buckets:
         partial=rest[rest > 0].astype("<u4"),
         block=block,
     )
+
+
+def _numbered(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(N,) numbers >= 0 that are equal where both (N,) are, and grow with the first, then with the second."""
+    span = int(second.max(initial=0)) + 1
+    if (int(first.max(initial=0)) + 1) * span > _LARGEST:  # a stray point, far from all others
+        first, second = (np.unique(numbers, return_inverse=True)[1] for numbers in (first, second))
+        span = int(second.max(initial=0)) + 1
+    return first * span + second
 
 
 def _edge(extent: float) -> float:

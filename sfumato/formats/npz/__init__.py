@@ -20,9 +20,9 @@ from sfumato.core.axes import CANONICAL, matrix_between, reframe
 from sfumato.core.errors import InputError
 from sfumato.core.files import replacing
 from sfumato.core.gaussians import Gaussians
-from sfumato.core.sh import MAX_DEGREE, bases_of_degree
+from sfumato.core.sh import MAX_DEGREE, bases_of_degree, degree_of_bases
 from sfumato.formats.facts import facts_of, known_from
-from sfumato.formats.limits import opened
+from sfumato.formats.limits import check_memory, opened
 from sfumato.formats.npz.npy import DAMAGES, Array, arrays_of, write_header
 from sfumato.formats.options import WriteOptions
 
@@ -38,9 +38,9 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # as numpy dates its members: the same splat mak
 
 
 def recognizes(path: Path, head: bytes) -> bool:
-    """Files of that name, and other zip archives with an array of means."""
+    """Zip archives with an array of means, and those of that name whatever they have."""
     if head[:2] != b"PK":
-        return path.suffix.lower() in SUFFIXES and not path.is_dir()
+        return False
     try:
         with zipfile.ZipFile(path) as archive:
             return "means.npy" in archive.namelist()
@@ -147,6 +147,8 @@ def _shapes(path: Path, archive: zipfile.ZipFile, arrays: dict[str, Array]) -> d
         if name in arrays and arrays[name].kind.kind != "f":
             raise InputError(f"{path}: {name} must be float16, float32 or float64; got {arrays[name].kind}")
         shapes[name] = shape if name == "shN" else allowed[0]
+    degree = degree_of_bases(shapes["shN"][1] + 1)
+    check_memory(path, N, degree, path.stat().st_size, "save it with numpy.savez, uncompressed")
     return shapes
 
 

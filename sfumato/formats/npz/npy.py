@@ -26,7 +26,10 @@ _MAGIC = b"\x93NUMPY"
 _MOST_HEADER = 1 << 16  # bytes; those of plain arrays take 118
 _STEP = 1 << 24  # bytes read at a time
 # as numpy writes it; its own reader evaluates Python's literals, whose depth has no limit
-_HEADER = re.compile(r"\{'descr': '([^']*)', 'fortran_order': (True|False), 'shape': \(([0-9, ]*)\),? *\}\s*", re.ASCII)
+_SHAPE = r"(?:[0-9]{1,18}(?:, ?|(?=\))))*"  # each number ends with a comma or the last: no two ways to read a line
+_HEADER = re.compile(
+    r"\{'descr': '([^']*)', 'fortran_order': (True|False), 'shape': \((" + _SHAPE + r")\),? *\}\s*", re.ASCII
+)
 _KINDS = re.compile(r"[<>=|]?(f[248]|U[0-9]{1,6})", re.ASCII)
 
 

@@ -16,8 +16,9 @@ from sfumato.core.errors import InputError
 from sfumato.core.files import replacing
 from sfumato.core.gaussians import Gaussians
 from sfumato.core.ply_table import Columns, Header, read_header, read_parts
+from sfumato.core.point_cloud import COORDINATES
 from sfumato.formats.options import WriteOptions
-from sfumato.formats.parts import gathered
+from sfumato.formats.parts import gathered, origin_of
 from sfumato.formats.ply.comments import read_comments, write_comments
 
 __all__ = ["EXACT", "NAME", "SUFFIXES", "count", "read", "recognizes", "rest_columns", "write"]
@@ -38,16 +39,18 @@ def read(path: Path, raw: bool = False) -> Asset:
     """The splat of a PLY file, float32, every value as stored: its frame is the canonical one by custom.
 
     Columns are found by name; a color instead of f_dc, and the two scales of a disc, are understood. Of higher
-    harmonics that fill no degree, the full degrees are kept. Raises InputError when the file is missing, damaged,
-    or no splat.
+    harmonics that fill no degree, the full degrees are kept. Places far from zero in double precision get an origin in
+    whole numbers, and keep their digits. Raises InputError when the file is missing, damaged, or no splat.
     """
     header = read_header(path)
     _check_is_splat(path, header)
     types = header["vertex"].types
     degree, rest = rest_columns(path, types)
-    parts = (_gaussians(part, types, rest) for part in read_parts(path, header, "vertex"))
+    known, shift = read_comments(path, header.comments), _shift(path, header)
+    parts = (_gaussians(_moved(part, shift), types, rest) for part in read_parts(path, header, "vertex"))
     gaussians = gathered(header["vertex"].count, degree, parts)
-    known = read_comments(path, header.comments)
+    if any(shift):
+        known["origin"] = tuple(a + b for a, b in zip(known.get("origin", (0, 0, 0)), shift, strict=True))
     return Asset(gaussians, **known | ({} if "scale_2" in types else {"kernel": "disc"}))
 
 
@@ -124,9 +127,23 @@ def _check_is_splat(path: Path, header: Header) -> None:
         raise InputError(f"{path} is not a whole splat: its vertices have no {', '.join(missing)}; export it again")
 
 
+def _shift(path: Path, header: Header) -> tuple[float, float, float]:
+    """What to take off places in double precision, by those of the first part."""
+    if any(header["vertex"].types[name] != "f8" for name in COORDINATES):
+        return (0.0, 0.0, 0.0)
+    first = next(read_parts(path, header, "vertex"), None)
+    return origin_of(np.stack([first[name].astype(np.float64) for name in COORDINATES], axis=1)) if first else (0, 0, 0)
+
+
+def _moved(columns: Columns, shift: Sequence[float]) -> Columns:
+    if not any(shift):
+        return columns
+    return columns | {name: columns[name].astype(np.float64) - by for name, by in zip(COORDINATES, shift, strict=True)}
+
+
 def _gaussians(columns: Columns, types: dict[str, str], rest: Sequence[str]) -> Gaussians:
     return Gaussians(
-        means=_stack(columns, ["x", "y", "z"]),
+        means=_stack(columns, COORDINATES),
         quats=_stack(columns, [f"rot_{i}" for i in range(4)]),
         log_scales=_log_scales(columns),
         logit_opacities=_stack(columns, ["opacity"])[:, 0],

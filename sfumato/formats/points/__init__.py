@@ -1,16 +1,14 @@
 """Point clouds (.ply without Gaussians, .las, .laz) to the Gaussians that training starts from; centers to points."""
 
 import io
-import warnings
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from sfumato.core import sh as harmonics
 from sfumato.core.asset import Asset
 from sfumato.core.axes import CANONICAL
-from sfumato.core.errors import InputError, SfumatoWarning
+from sfumato.core.errors import InputError
 from sfumato.core.gaussians import Gaussians
 from sfumato.core.initialize import initialize
 from sfumato.core.ply_table import parse_header, read_header
@@ -18,7 +16,9 @@ from sfumato.core.point_cloud import is_cloud, read_point_cloud, write_point_clo
 from sfumato.core.scene import Points
 from sfumato.formats.facts import turned
 from sfumato.formats.limits import opened
+from sfumato.formats.losses import warn_clamped, warn_lost
 from sfumato.formats.options import WriteOptions
+from sfumato.formats.parts import origin_of
 from sfumato.formats.points.las import MAGIC, count_las, read_las, write_las
 
 __all__ = ["EXACT", "NAME", "SUFFIXES", "count", "read", "recognizes", "write"]
@@ -26,7 +26,8 @@ __all__ = ["EXACT", "NAME", "SUFFIXES", "count", "read", "recognizes", "write"]
 NAME = "point cloud"
 SUFFIXES: tuple[str, ...] = (".points.ply", ".las", ".laz")
 EXACT = False
-FAR = 100  # times the points' spread: farther from zero, single precision is too coarse, as in maps
+UP = (0.0, 0.0, 1.0)  # of LAS
+KEEPS = {"origin", "antialiased", "kernel", "color_space"}  # all but the first mean nothing for points
 
 
 def recognizes(path: Path, head: bytes) -> bool:
@@ -52,7 +53,7 @@ def read(path: Path, raw: bool = False) -> Asset:
         notes.append(f"{lost:,} points that are nowhere (not finite) are left out")
     points, origin = _centered(points)
     gaussians = initialize(points, sh_degree=0) if len(points) else Gaussians.empty(0)
-    return Asset(gaussians, origin=origin, up=(0.0, 0.0, 1.0) if is_las else None, notes=tuple(notes))
+    return Asset(gaussians, origin=origin, up=UP if is_las else None, notes=tuple(notes))
 
 
 def count(path: Path) -> int:
@@ -63,8 +64,9 @@ def count(path: Path) -> int:
 def write(path: Path, asset: Asset, options: WriteOptions) -> None:
     """Write the centers and the colors as seen from everywhere, in the source's coordinates.
 
-    Colors outside [0, 1] are clamped, of which it warns (SfumatoWarning). The file appears whole or not at all. Raises
-    OSError when it cannot be written.
+    Warns (SfumatoWarning) of colors that are clamped, and of what the splat knows and points cannot say: a .las has
+    its z up, whatever that of the splat is. The file appears whole or not at all. Raises OSError when it cannot be
+    written.
     """
     axes = asset.axes if options.raw else CANONICAL
     origin = torch.tensor(turned(asset.origin, asset.axes, axes), dtype=torch.float64)
@@ -77,9 +79,9 @@ def write(path: Path, asset: Asset, options: WriteOptions) -> None:
         rgb[rows] = (colors.clamp(0, 1) * 255).round().byte()
         clamped += int(((colors < -1e-3) | (colors > 1.001)).any(dim=1).sum())
         start = rows.stop
-    if clamped:
-        told = f"the colors of {clamped:,} of {len(asset):,} points are outside [0, 1] and are clamped"
-        warnings.warn(f"{path}: {told}", SfumatoWarning, stacklevel=3)
+    warn_clamped(path, "colors beyond black or white", clamped, len(asset))
+    is_up = is_las and asset.up is not None and turned(asset.up, asset.axes, axes) == UP
+    warn_lost(path, asset, "a point cloud", harmonics.MAX_DEGREE, KEEPS | ({"up"} if is_up else set()))
     (write_las if is_las else write_point_cloud)(path, Points(xyz, rgb))
 
 
@@ -103,13 +105,8 @@ def _has_faces(path: Path) -> bool:
 
 
 def _centered(points: Points) -> tuple[Points, tuple[float, float, float]]:
-    """The points about zero where they are FAR from it, and the source's coordinates of that zero."""
-    if not len(points):
-        return points, (0.0, 0.0, 0.0)
-    xyz = points.xyz.numpy()
-    middle = np.median(xyz, axis=0)
-    spread = float(np.percentile(np.abs(xyz - middle).max(axis=1), 90))  # stray points do not count
-    if np.abs(middle).max() <= FAR * max(spread, 1.0):
-        return points, (0.0, 0.0, 0.0)
-    x, y, z = np.round(middle).tolist()
-    return Points(points.xyz - torch.tensor([x, y, z], dtype=torch.float64), points.rgb), (x, y, z)
+    """The points about zero where they are far from it, and the source's coordinates of that zero."""
+    origin = origin_of(points.xyz.numpy())
+    if not any(origin):
+        return points, origin
+    return Points(points.xyz - torch.tensor(origin, dtype=torch.float64), points.rgb), origin

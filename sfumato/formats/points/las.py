@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from sfumato.core.errors import InputError
 from sfumato.core.files import replacing
-from sfumato.core.point_cloud import LARGEST
 from sfumato.core.scene import Points
 from sfumato.formats.limits import opened
 
@@ -47,8 +46,8 @@ class _Header:
 def read_las(path: Path) -> Points:
     """The points of a .las or .laz file: float64 positions in its coordinates, uint8 colors, gray where it has none.
 
-    Points that are withheld or of any class are among them; those that a damaged header puts nowhere are dropped.
-    Raises InputError when the file is damaged or cut, or is a .laz and laspy is not installed.
+    Points that are withheld or of any class are among them. Raises InputError when the file is damaged or cut, or is a
+    .laz and laspy is not installed.
     """
     header = _header(path)
     xyz, start = np.empty((header.count, 3)), 0
@@ -56,19 +55,14 @@ def read_las(path: Path) -> Points:
     for records in _packed_records(path, header) if header.packed else _records(path, header):
         rows = slice(start, start + len(records))
         whole = np.ascontiguousarray(records[:, :12]).view("<i4")
-        with np.errstate(over="ignore", invalid="ignore"):
-            xyz[rows] = whole * np.array(header.scales) + np.array(header.offsets)
+        xyz[rows] = whole * np.array(header.scales) + np.array(header.offsets)
         if header.point_format in RED:
             at = RED[header.point_format]
             rgb[rows] = np.ascontiguousarray(records[:, at : at + 6]).view("<u2")
         start += len(records)
     if rgb.size and rgb.max() > 255:  # 16 bits, as the standard says; else a program wrote bytes
         rgb = (rgb / 257).round()
-    rgb = rgb.astype(np.uint8)
-    near = (np.abs(xyz) < LARGEST).all(axis=1)
-    if not near.all():
-        xyz, rgb = xyz[near], rgb[near]
-    return Points(torch.from_numpy(xyz), torch.from_numpy(rgb))
+    return Points(torch.from_numpy(xyz), torch.from_numpy(rgb.astype(np.uint8)))
 
 
 def count_las(path: Path) -> int:
