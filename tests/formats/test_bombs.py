@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 import zstandard
 from PIL import Image
-from untrusted import refused
 
 from sfumato import formats
 from sfumato.formats.limits import MOST_GAIN
 
 from scenes import crowd
+from untrusted import refused
 
 BLANK = bytes(1 << 24)
 SOON = 10.0  # seconds, on a machine that is busy with other things; most take a tenth of one

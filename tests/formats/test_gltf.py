@@ -25,6 +25,7 @@ from sfumato.formats import gltf, ply, spz
 from sfumato.formats.gltf import encode
 from sfumato.formats.options import WriteOptions
 
+from linear import check_known, check_round_trip
 from scenes import crowd
 
 KHR = "KHR_gaussian_splatting"
@@ -176,18 +177,6 @@ def test_round_trip(tmp_path: Path, suffix: str, degree: int, seed: int) -> None
         check_round_trip(formats.read(path), wanted)
 
 
-def check_round_trip(found: Gaussians, wanted: Gaussians) -> None:
-    assert len(found) == len(wanted)
-    if not len(wanted):
-        return
-    assert torch.equal(found.means, wanted.means)
-    assert torch.equal(found.sh, wanted.sh)
-    units = torch.nn.functional.normalize(wanted.quats, dim=1)
-    assert (found.quats * (found.quats * units).sum(dim=1, keepdim=True).sign() - units).abs().max() < 3e-7
-    assert (found.log_scales - wanted.log_scales).abs().max() < 1e-6
-    assert (found.opacities - wanted.opacities).abs().max() < 2e-7
-
-
 @pytest.mark.parametrize("suffix", gltf.SUFFIXES)
 def test_rows_longer_than_a_chunk(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     monkeypatch.setattr(encode, "CHUNK", 6)
@@ -224,20 +213,8 @@ def test_what_is_written(tmp_path: Path, seed: int) -> None:
 
 
 def test_what_the_asset_knows(tmp_path: Path) -> None:
-    known = Asset(
-        crowd(2, 0),
-        antialiased=True,
-        kernel="disc",
-        color_space="linear",
-        meters_per_unit=0.5,
-        up=(0.0, -1.0, 0.25),
-        origin=(500_000.125, 4e6, 100.0),
-    )
     for suffix in gltf.SUFFIXES:
-        formats.write(tmp_path / f"a{suffix}", known)
-        found = formats.read_asset(tmp_path / f"a{suffix}")
-        for name in ("antialiased", "kernel", "color_space", "meters_per_unit", "up", "origin"):
-            assert getattr(found, name) == getattr(known, name)
+        check_known(tmp_path / f"a{suffix}", antialiased=True)
         assert gltf.read(tmp_path / f"a{suffix}", raw=True).up == (0.0, 1.0, 0.25)
 
 

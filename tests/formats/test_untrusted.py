@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from untrusted import refused
 
 from sfumato import formats
 from sfumato.core.asset import Asset
 from sfumato.formats import WriteOptions
 
 from scenes import crowd
+from untrusted import refused
 
 pytestmark = pytest.mark.filterwarnings("ignore::sfumato.core.errors.SfumatoWarning")
 EXAMPLES = int(os.environ.get("SFUMATO_FUZZ", "60"))  # more of them find more

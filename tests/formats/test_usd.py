@@ -11,11 +11,11 @@ import torch
 from sfumato import formats
 from sfumato.core.asset import Asset
 from sfumato.core.errors import InputError, SfumatoWarning
-from sfumato.core.gaussians import Gaussians
 from sfumato.formats import usd
 from sfumato.formats.options import WriteOptions
 from sfumato.formats.usd import process as usd_process
 
+from linear import check_known, check_round_trip
 from scenes import crowd
 
 if sys.version_info >= (3, 11):
@@ -40,19 +40,6 @@ def text(path: Path, body: str, head: str = "") -> Path:
 
 def prim(name: str = "a", inside: str = SPLAT, head: str = "") -> str:
     return f'def ParticleField3DGaussianSplat "{name}" (\n{head}\n)\n{{\n{inside}\n}}\n'
-
-
-def check_round_trip(found: Gaussians, wanted: Gaussians) -> None:
-    assert len(found) == len(wanted)
-    assert found.degree == wanted.degree
-    if not len(wanted):
-        return
-    assert torch.equal(found.means, wanted.means)
-    assert torch.equal(found.sh, wanted.sh)
-    units = torch.nn.functional.normalize(wanted.quats, dim=1)
-    assert (found.quats * (found.quats * units).sum(dim=1, keepdim=True).sign() - units).abs().max() < 3e-7
-    assert (found.log_scales - wanted.log_scales).abs().max() < 1e-6
-    assert (found.opacities - wanted.opacities).abs().max() < 2e-7
 
 
 def test_one_gaussian_by_hand(tmp_path: Path) -> None:
@@ -113,22 +100,8 @@ def test_what_is_written(tmp_path: Path, seed: int) -> None:
 
 
 def test_what_the_asset_knows(tmp_path: Path) -> None:
-    known = Asset(
-        crowd(2, 0),
-        antialiased=False,
-        kernel="disc",
-        color_space="linear",
-        meters_per_unit=0.5,
-        up=(0.0, -1.0, 0.25),
-        origin=(500_000.125, 4e6, 100.0),
-    )
-    for path in (tmp_path / "a.usda", tmp_path / "a.usdc"):
-        formats.write(path, known)
-        found = formats.read_asset(path)
-        for name in ("antialiased", "kernel", "color_space", "meters_per_unit", "up", "origin"):
-            assert getattr(found, name) == getattr(known, name)
-        assert found.generator is not None
-        assert found.generator.startswith("sfumato ")
+    for name in ("a.usda", "a.usdc"):
+        check_known(tmp_path / name, antialiased=False)
     formats.write(tmp_path / "b.usda", crowd(2, 0))
     assert formats.read_asset(tmp_path / "b.usda").meters_per_unit is None
 

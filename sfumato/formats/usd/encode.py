@@ -17,6 +17,7 @@ from sfumato.formats.usd.process import check_installed
 __all__ = ["write"]
 
 PLACE = "/Splat"
+CHUNK = 1 << 15  # rows, few enough that what is made of them stays in the processor's cache
 SPACES = {"srgb": "srgb_rec709_display", "linear": "lin_rec709_display"}
 
 
@@ -77,7 +78,7 @@ def _columns(asset: Asset, axes: str) -> dict[str, NDArray[np.float32]]:
     widths = {"means": (N, 3), "quats": (N, 4), "scales": (N, 3), "opacities": (N,), "sh": (N, K, 3)}
     columns = {name: np.empty(shape, np.float32) for name, shape in widths.items()}
     start = 0
-    for part in asset.chunks(axes):
+    for part in asset.chunks(axes, CHUNK):
         stop = start + len(part)
         columns["means"][start:stop] = part.means
         columns["quats"][start:stop] = unit_quats(part.quats)[:, [1, 2, 3, 0]]  # pxr's memory: imaginary, then real
