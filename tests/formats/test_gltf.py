@@ -329,7 +329,21 @@ def test_a_buffer_beside_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../b.bin", "sub/b.bin", "/etc/passwd", "..%2Fb.bin", "file:///b.bin", "..", "", "C:b", "a\\b"]
+    "name",
+    [
+        "../b.bin",
+        "sub/b.bin",
+        "/etc/passwd",
+        "..%2Fb.bin",
+        "%2e%2e%2fb.bin",
+        "file:///b.bin",
+        "http://a/b.bin",
+        "x" * 300,
+        "..",
+        "",
+        "C:b",
+        "a\\b",
+    ],
 )
 def test_no_other_folder_is_looked_into(tmp_path: Path, name: str) -> None:
     content, buffer = document(columns())

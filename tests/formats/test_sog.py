@@ -106,10 +106,10 @@ def test_what_a_round_trip_costs(tmp_path: Path, degree: int, count: int, seed: 
     assert (gaussians.means - expected.means).abs().max() <= 0.51 * step
     assert angles(gaussians.quats, expected.quats).max() < 0.9  # 8 bits of the smallest three; 0.74 was met
     assert (gaussians.opacities - expected.opacities).abs().max() < 0.5 / 255 + 1e-6
-    assert (gaussians.log_scales - expected.log_scales).square().mean().sqrt() < 0.012  # 256 levels for a spread of 1
-    assert (gaussians.sh0 - expected.sh0).square().mean().sqrt() < 0.012
+    assert (gaussians.log_scales - expected.log_scales).square().mean().sqrt() < 0.0065  # 256 levels for a spread of 1
+    assert (gaussians.sh0 - expected.sh0).square().mean().sqrt() < 0.0065
     if count < 1024 and degree:  # an entry for each: only the levels are lost
-        assert (gaussians.shN - expected.shN).square().mean().sqrt() < 0.012
+        assert (gaussians.shN - expected.shN).square().mean().sqrt() < 0.0065
 
 
 def test_degree_4_is_cut_and_said(tmp_path: Path, seed: int) -> None:
@@ -149,12 +149,12 @@ def test_other_frames_are_turned_and_raw_ones_are_not(tmp_path: Path, axes: str,
     formats.write(tmp_path / "a.sog", Asset(written, axes=axes))
     turned = reframe(written, axes, "RDF")
     read, expected = formats.read(tmp_path / "a.sog"), turned[morton_order(written.means)]
-    assert (read.means - expected.means).abs().max() < 2e-3
+    assert (read.means - expected.means).abs().max() < 1e-4
     sizes = expected.scales.square().sum(dim=1)[:, None, None]
-    assert ((read.covariances - expected.covariances) / sizes).abs().max() < 0.04
-    assert (read.shN - expected.shN).square().mean().sqrt() < 0.02
+    assert ((read.covariances - expected.covariances) / sizes).abs().max() < 0.015
+    assert (read.shN - expected.shN).square().mean().sqrt() < 0.008
     formats.write(tmp_path / "b.sog", Asset(written, axes=axes), WriteOptions(raw=True))
-    assert (formats.read(tmp_path / "b.sog").means - written[morton_order(written.means)].means).abs().max() < 2e-3
+    assert (formats.read(tmp_path / "b.sog").means - written[morton_order(written.means)].means).abs().max() < 1e-4
 
 
 def test_chunks_and_threads_change_no_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
@@ -411,8 +411,8 @@ def test_a_file_of_splat_transform(shared_data: Path) -> None:
     assert angles(mine.quats, theirs.quats).median() < 0.75  # it rounds down: ours is 0.3
     assert (mine.log_scales - theirs.log_scales).square().mean().sqrt() < 0.01
     assert (mine.opacities - theirs.opacities).abs().max() < 0.005
-    assert (mine.shN - theirs.shN).square().mean().sqrt() < 0.001
-    assert theirs.log_scales.median().item() == pytest.approx(mine.log_scales.median().item(), abs=0.02)
+    assert (mine.shN - theirs.shN).square().mean().sqrt() < 0.0008
+    assert theirs.log_scales.median().item() == pytest.approx(mine.log_scales.median().item(), abs=0.01)
 
 
 def test_more_gaussians_than_pixels(tmp_path: Path) -> None:
@@ -433,3 +433,17 @@ def test_links_in_archives_are_not_followed(tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr(link, str(tmp_path / "l.webp"))
     assert "l.webp is no WebP or PNG" in refusal(path)
+
+
+def test_links_in_folders_lead_to_files_alone(tmp_path: Path) -> None:
+    """Caches of downloads are folders of links; a device is read by nobody."""
+    folder = save(tmp_path / "a", by_hand())
+    (folder / "l.webp").rename(tmp_path / "blob")
+    try:
+        (folder / "l.webp").symlink_to("../blob")
+    except OSError:
+        pytest.skip("LINKS NOT TESTED: this system makes none for everybody")
+    assert len(formats.read(folder)) == 2
+    (folder / "l.webp").unlink()
+    (folder / "l.webp").symlink_to("/dev/zero")
+    assert "l.webp is not there" in refusal(folder)

@@ -18,6 +18,7 @@ __all__ = ["BINARY_CHUNK", "JSON_CHUNK", "MAGIC", "Accessor", "GltfFile", "open_
 
 MAGIC = b"glTF"  # of the binary container, glTF 2.0 section 4.4
 JSON_CHUNK, BINARY_CHUNK = 0x4E4F534A, 0x004E4942
+MOST_LETTERS = 255  # of a file's name, as most systems have it
 WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
 COMPONENTS = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}  # glTF 2.0, table 3.6.2.2
 
@@ -151,13 +152,13 @@ class GltfFile:
         if uri.startswith("data:"):
             return self._embedded(uri, index)
         name = urllib.parse.unquote(uri)
-        if name != Path(name).name or set(name) & set('/\\:\0"') or name in ("", ".", ".."):
+        if name != Path(name).name or set(name) & set('/\\:\0"') or name in ("", ".", "..") or len(name) > MOST_LETTERS:
             told = f"keeps its numbers in {say(uri)}; only files in its own folder are read"
             raise InputError(f"{self.path} {told}: copy that beside it, or export a .glb")
         beside = self.path.parent / name
-        if not beside.is_file():
-            raise InputError(f"{self.path} keeps its numbers in {beside}, which is not there; copy both files")
         with opened(beside):
+            if not beside.is_file():
+                raise InputError(f"{self.path} keeps its numbers in {beside}, which is not there; copy both files")
             return _mapped(beside)
 
     def _embedded(self, uri: str, index: int) -> bytes:

@@ -40,7 +40,7 @@ class Files:
         _check_inside(self.path, name)
         if isinstance(self.place, zipfile.ZipFile):
             return read_member(self.path, self.place, self.prefix + name, most)
-        path = self.place / name
+        path = self.place / name  # links are followed, since caches of downloads are made of them; devices are not
         with opened(path):
             if not path.is_file():
                 raise InputError(f"{self.path} is not whole: {path} is not there; copy or download it again")
