@@ -48,7 +48,7 @@ class Limits:
     spoils: _Number = 0.1
     """With --scene: what it adds to the training photos' error, squared color, above X: they say it is not there."""
     few: _Number = 0.1
-    """With --scene: share of the cameras that are few; two always are."""
+    """With --scene: share of the cameras that are few; of six, two always are."""
     near: _Number = 0.5
     """Seen by few cameras, and nearer than X times the median depth that they look at."""
     lonely: _Number = 3.0

@@ -85,10 +85,9 @@ def load(source: Path, reading: Reading | None = None, fit: "Fit | None" = None)
         say(f"{solved['registered']} of {solved['photos_given']} photos registered, ", end="")
         say(f"reprojection error {solved['reprojection_error']:.2f} pixels")
     size = scene.views[0].camera
-    say(
-        f"{len(scene.train)} photos to train on, {len(scene.test)} held out, "
-        f"{size.width} x {size.height} pixels, {len(scene.points):,} points"
-    )
+    photos = f"{len(scene.train)} photos to train on, {len(scene.test)} held out"
+    photos = photos if scene.test else f"{len(scene.views)} photo{'s' if len(scene.views) > 1 else ''}, none held out"
+    say(f"{photos}, {size.width} x {size.height} pixels, {len(scene.points):,} points")
     return scene
 
 

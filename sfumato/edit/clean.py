@@ -30,7 +30,7 @@ REASONS = {
 }
 SIZE = 0.9  # of the opacity lies within one radius of the scene: what is farther may be sky
 FEWEST = 10  # Gaussians are no scene: nothing is large, or far from the others, among fewer
-LEAST_CAMERAS = 2  # are few, in a scene of however few
+LEAST_CAMERAS = 2  # are few, where they are no more than a third of all
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Criteria:
     spoils : float or None
         What it adds to the photos' squared error, as of `spoilage`, above which.
     few : float
-        Share of the cameras up to which they are few, and never fewer than two.
+        Share of the cameras up to which they are few; of six or more, two always are.
     near : float or None
         Depth, in median depths of what the camera sees, below which, where few cameras see it.
     lonely : float or None
@@ -254,7 +254,7 @@ def _judged(
         return
     if criteria.unseen is not None:
         yield "unseen", _least(seen, criteria.unseen)[rows]
-    few = (seen.cameras <= max(LEAST_CAMERAS, criteria.few * seen.count))[rows]
+    few = (seen.cameras <= max(min(LEAST_CAMERAS, seen.count / 3), criteria.few * seen.count))[rows]
     if criteria.near is not None:
         yield "near", few & (seen.nearness[rows] < criteria.near)
     if criteria.lonely is not None:

@@ -16,7 +16,7 @@ from sfumato.edit.visibility import Visibility, visibility
 from sfumato.kernels.stages import RenderSettings
 from sfumato.render.render import render
 
-from scenes import dot
+from scenes import crowd, dot
 
 SETTINGS = RenderSettings(near=0.1, depth=False)
 BOLD = Criteria(few=0.35, isolated=60.0)  # of 16 cameras; and so that there are different reasons
@@ -152,3 +152,14 @@ def test_a_real_splat(shared_data: Path) -> None:
     found = inspect(gaussians)
     assert 0 < found.removed.sum() < 0.05 * len(gaussians)
     assert sum(found.counts.values()) == int(found.removed.sum())
+
+
+@pytest.mark.parametrize(("count", "few"), [(1, 0), (2, 0), (3, 1), (5, 1), (6, 2), (12, 2), (40, 4)])
+def test_who_is_seen_by_few_cameras(seed: int, count: int, few: int) -> None:
+    """Of two photos nothing is seen by few: what is near them is the scene itself."""
+    gaussians = crowd(50, 0)
+    cameras = torch.arange(50) % 5 + 1  # of one, two, ... five cameras
+    ones = torch.ones(50)
+    seen = Visibility(ones, ones, cameras, 0.1 * ones, count)
+    criteria = Criteria(faint=None, giant=None, needle=None, isolated=None, unseen=None, lonely=None, spike=None)
+    assert inspect(gaussians, criteria, seen).counts["near"] == 10 * few

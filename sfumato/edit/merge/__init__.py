@@ -106,11 +106,14 @@ def merge(
     whole = first.gaussians.with_degree(degree)
     antialiased, kernel = first.antialiased, first.kernel
     found = []
-    for asset in others:
-        notes = _disagreements(first, asset)
+    for number, asset in enumerate(others, start=2):
+        try:
+            notes = _disagreements(first, asset)
+            added, joined = _joined(whole, first, asset, options, progress)
+        except InputError as error:
+            raise InputError(f"splat {number} of {len(assets)}: {error}") from None
         antialiased = asset.antialiased if antialiased is None else antialiased
         kernel = kernel if asset.kernel == kernel else "ellipsoid"
-        added, joined = _joined(whole, first, asset, options, progress)
         found.append(replace(joined, notes=notes))
         whole = Gaussians.cat([whole, added.with_degree(degree).to(whole.means)])
     merged = replace(
