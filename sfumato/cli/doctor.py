@@ -218,7 +218,9 @@ def _video(said: dict[str, Any]) -> Finding:
 def _extras() -> Finding:
     """What the extras add that are not part of a plain installation."""
     adds = {"HEIC": ("heic", "pillow_heif"), "EXR": ("hdr", "OpenEXR"), "TIFF of floats": ("hdr", "tifffile")}
-    adds["TensorBoard"] = ("tensorboard", "tensorboard")
+    adds |= {"TensorBoard": ("tensorboard", "tensorboard"), "LAZ": ("las", "laspy")}
+    if sys.version_info >= (3, 11):  # of usd-core
+        adds["OpenUSD"] = ("usd", "pxr")
     lacking = [name for name, (_, module) in adds.items() if find_spec(module) is None]
     there = ", ".join(name for name in adds if name not in lacking)
     if not lacking:

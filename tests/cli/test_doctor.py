@@ -1,6 +1,7 @@
 """`sfumato doctor`: what it says of a whole machine, of each thing that can be broken, and with which exit code."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -262,9 +263,10 @@ def test_no_limits(tmp_path: Path) -> None:
 
 
 def test_extras_that_are_not_installed_are_named_with_what_installs_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    usd = ", OpenUSD" if sys.version_info >= (3, 11) else ""
     monkeypatch.setattr(doctor, "find_spec", lambda name: object())
-    assert found()["extras"] == Finding("extras", "ok", "HEIC, EXR, TIFF of floats, TensorBoard")
+    assert found()["extras"] == Finding("extras", "ok", "HEIC, EXR, TIFF of floats, TensorBoard, LAZ" + usd)
     monkeypatch.setattr(doctor, "find_spec", lambda name: None if name in ("OpenEXR", "tifffile") else object())
     finding = found()["extras"]
-    assert (finding.state, finding.found) == ("note", "HEIC, TensorBoard; without EXR, TIFF of floats")
+    assert (finding.state, finding.found) == ("note", f"HEIC, TensorBoard, LAZ{usd}; without EXR, TIFF of floats")
     assert finding.fix == "pip install 'sfumato[hdr]'"
