@@ -64,14 +64,32 @@ def _page_can_read(path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     from sfumato.view.opened import splat_of
 
     splat = splat_of(path)
-    if (path.is_dir() and splat != path) or formats.format_of(splat) is ply:
+    if path.is_dir() and splat != path:
         yield path, {}
+        return
+    if formats.format_of(splat) is ply and (said := _said_by(splat)) is not None:
+        yield path, said
         return
     asset = read_splat(splat)
     with tempfile.TemporaryDirectory(prefix="sfumato-view-") as room:
-        copy = Path(room) / f"{splat.stem}.ply"
+        copy = Path(room) / "splat.ply"  # of the splat's own name "a.compressed" would come a compressed PLY
         formats.write(copy, asset)
         yield copy, {"title": splat.name, "antialiased": asset.antialiased is True, "up": asset.up}
+
+
+def _said_by(splat: Path) -> dict[str, Any] | None:
+    """What a PLY's header says and the page does not read; None when float32, which the page has, is too short for it.
+
+    Raises InputError when the header is damaged.
+    """
+    from sfumato.core.ply_table import read_header
+    from sfumato.formats.ply.comments import read_comments
+
+    header = read_header(splat)
+    if "vertex" in header and "f8" in (header["vertex"].types.get(name) for name in "xyz"):
+        return None
+    known = read_comments(splat, header.comments)
+    return {"antialiased": known.get("antialiased") is True, "up": known.get("up")}
 
 
 def announce(background: "Background", port: int, browse: bool) -> None:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 from offerings import splat
 
@@ -21,6 +22,8 @@ from sfumato.cli import browse
 from sfumato.cli.browse import has_display
 from sfumato.cli.main import main
 from sfumato.cli.run import train_and_report
+from sfumato.cli.view import _page_can_read as page_can_read
+from sfumato.core.asset import Asset
 from sfumato.core.scene import Scene
 from sfumato.train import TrainConfig
 from sfumato.view.opened import open_splat
@@ -98,6 +101,33 @@ def test_a_file_is_shown_alone(tmp_path: Path) -> None:
     assert page.splat != "embedded"
     assert re.fullmatch(r"/splat/[A-Za-z0-9_-]+\.ply", page.splat.url)
     assert list(files) == [page.splat.url]
+
+
+@pytest.mark.parametrize("suffix", [".compressed.ply", ".spz", ".glb", ".sog", ".npz"])
+def test_of_another_format_the_page_gets_a_ply(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"my{suffix}"
+    formats.write(path, formats.read_asset(splat(tmp_path / "a.ply")))
+    with page_can_read(path) as (copy, said):
+        assert formats.format_of(copy) is formats.ply
+        assert formats.count(copy) == 20
+        assert said["title"] == path.name
+    assert not copy.exists()
+
+
+def test_what_a_ply_says_in_its_comments_reaches_the_page(tmp_path: Path) -> None:
+    asset = Asset(formats.read(splat(tmp_path / "a.ply")), antialiased=True, up=(0.0, 0.0, 1.0))
+    formats.write(tmp_path / "b.ply", asset)
+    with page_can_read(tmp_path / "b.ply") as (path, said):
+        assert (path, said) == (tmp_path / "b.ply", {"antialiased": True, "up": (0, 0, 1)})
+
+
+def test_a_ply_of_doubles_far_from_zero_is_brought_near(tmp_path: Path) -> None:
+    head, body = splat(tmp_path / "a.ply").read_bytes().split(b"end_header\n")
+    rows = np.frombuffer(body, "<f4").reshape(20, -1).astype("<f8")
+    rows[:, 0] += 3e6
+    (tmp_path / "b.ply").write_bytes(head.replace(b" float ", b" double ") + b"end_header\n" + rows.tobytes())
+    with page_can_read(tmp_path / "b.ply") as (path, _):
+        assert formats.read(path).means.abs().max() < 1000
 
 
 def test_links(tmp_path: Path, capsys: Tell) -> None:

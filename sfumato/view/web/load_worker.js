@@ -2,7 +2,7 @@
 
 import { Batcher, LoadError, columnsFrom } from "./batch.js";
 import { ROW, buffersOf, importanceOf, packRows } from "./pack.js";
-import { PlyReader } from "./ply.js";
+import { PlyReader, isPly } from "./ply.js";
 import { SqueezeReader, isSqueezed } from "./squeeze.js";
 import { isWire, readWire } from "./wire.js";
 
@@ -170,7 +170,7 @@ export class SplatLoad {
   readerFor(start, begin, size) {
     if (isSqueezed(start)) return new SqueezeReader(this.name, begin);
     if (!start.length) throw new LoadError(`${this.name} is empty.`);
-    if (OTHER_FORMATS.test(this.name)) {
+    if (OTHER_FORMATS.test(this.name) && !isPly(start)) {
       throw new LoadError(`${this.name} is no PLY, which is all that this page reads itself: open it with "sfumato view".`);
     }
     return new PlyReader(this.name, begin, size);

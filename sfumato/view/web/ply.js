@@ -298,6 +298,11 @@ function asciiText(bytes) {
   return new TextDecoder("latin1").decode(bytes);
 }
 
+/** Whether that is how a PLY begins, whatever it is called. @param {Uint8Array} bytes */
+export function isPly(bytes) {
+  return asciiText(bytes.subarray(0, 3)) === "ply";
+}
+
 /** Where the body begins, or -1: after the line that says end_header. @param {Uint8Array} bytes */
 function headerEnd(bytes) {
   const text = asciiText(bytes.subarray(0, PLY_MOST_HEADER));
