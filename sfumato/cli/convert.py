@@ -8,7 +8,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from sfumato.cli.flags import Count, parse
-from sfumato.cli.writing import Writing, WritingFlags, bytes_of, degree_of, describe, write_splat
+from sfumato.cli.writing import Writing, WritingFlags, bytes_of, describe, write_splat
 from sfumato.core.errors import InputError
 
 __all__ = ["Convert", "main"]
@@ -36,13 +36,15 @@ def main(words: Sequence[str]) -> int:
         raise InputError(f"--sh-degree must be 0 to 4; got {flags.sh_degree}")
     from sfumato.cli.console import patient
     from sfumato.cli.splat import check_target, read_splat
+    from sfumato.edit import limit_degree
 
     check_target(flags.output, flags.force, [flags.splat])
     with patient() as progress:
         asset = read_splat(flags.splat, flags.writing.raw)
         read = describe(flags.splat, asset)
         progress("writing", 0, 0)
-        written = write_splat(flags.output, degree_of(asset, flags.sh_degree), flags.writing)
+        kept = asset if flags.sh_degree is None else limit_degree(asset, flags.sh_degree)
+        written = write_splat(flags.output, kept, flags.writing)
     ratio = bytes_of(flags.splat) / max(1, bytes_of(flags.output))
     compared = f"{ratio:.1f} times smaller" if ratio >= 1 else f"{1 / ratio:.1f} times larger"
     print(f"{flags.splat} ({read}) -> {flags.output} ({written}): {compared}")

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from sfumato.core.asset import Asset
     from sfumato.formats import WriteOptions
 
-__all__ = ["Writing", "WritingFlags", "bytes_of", "degree_of", "describe", "said_bytes", "write_splat"]
+__all__ = ["Writing", "WritingFlags", "bytes_of", "describe", "said_bytes", "write_splat"]
 
 
 @dataclass(frozen=True)
@@ -62,15 +62,6 @@ def bytes_of(path: Path) -> int:
     if path.is_dir():
         return sum(part.stat().st_size for part in path.rglob("*") if part.is_file())
     return path.stat().st_size
-
-
-def degree_of(asset: "Asset", most: int | None) -> "Asset":
-    """The same with spherical harmonics of at most this degree; None: all of them."""
-    from dataclasses import replace
-
-    if most is None or asset.gaussians.degree <= most:
-        return asset
-    return replace(asset, gaussians=asset.gaussians.with_degree(most))
 
 
 def said_bytes(size: int) -> str:

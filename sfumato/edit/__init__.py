@@ -3,17 +3,8 @@
 from sfumato.edit.clean import REASONS, Criteria, Findings, clean, inspect
 from sfumato.edit.color import contrast, exposure, mean_color, recolor, saturation, tint, white_balance
 from sfumato.edit.condition import Condition, matches, remove, select
-from sfumato.edit.crop import (
-    crop_box,
-    crop_camera_hull,
-    crop_sphere,
-    crop_views,
-    inside_box,
-    inside_camera_hull,
-    inside_sphere,
-    keep,
-    views_seeing,
-)
+from sfumato.edit.crop import crop_box, crop_sphere, inside_box, inside_sphere, keep
+from sfumato.edit.crop_cameras import crop_camera_hull, crop_views, inside_camera_hull, views_seeing
 from sfumato.edit.lint import lint
 from sfumato.edit.lint.finding import Finding
 from sfumato.edit.merge import Joined, MergeOptions, merge
