@@ -37,7 +37,8 @@ def warn_lost(path: Path, asset: Asset, name: str, sh_degree: int, keeps: Collec
     ]
     if lost:
         told = f"{name} has no place for the splat's {', nor for its '.join(lost)}"
-        warnings.warn(f"{path}: {told}; it is left out", SfumatoWarning, stacklevel=2)
+        left = "it is left out" if len(lost) == 1 else "they are left out"
+        warnings.warn(f"{path}: {told}; {left}", SfumatoWarning, stacklevel=2)
 
 
 def warn_clamped(path: Path, what: str, clamped: int, count: int) -> None:

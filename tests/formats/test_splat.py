@@ -129,7 +129,7 @@ def test_harmonics_and_colors_that_do_not_fit_are_said(tmp_path: Path, seed: int
     sentences = [str(warning.message).removeprefix(f"{tmp_path / 'a.splat'}: ") for warning in said]
     assert sentences == [
         "the harmonics of 5 Gaussians are cut from degree 2 to 0, which is all that .splat holds",
-        ".splat has no place for the splat's origin, nor for its up direction; it is left out",
+        ".splat has no place for the splat's origin, nor for its up direction; they are left out",
         "1 of 5 Gaussians have colors beyond black or white, and are given the nearest that fits",
     ]
 

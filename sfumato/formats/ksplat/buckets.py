@@ -1,6 +1,7 @@
 """Means to the buckets of a .ksplat: at most 256 Gaussians in the same cube, about whose center they are stored."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,9 +27,13 @@ class Buckets:
 
     def center_of(self, start: int, length: int) -> NDArray[np.float32]:
         """(length, 3) the bucket's center of each row from `start` on."""
+        return self.centers[np.searchsorted(self._ends, np.arange(start, start + length), side="right")]
+
+    @cached_property
+    def _ends(self) -> NDArray[np.int64]:
+        """(full + partial,) the first row after each bucket."""
         lengths = np.concatenate([np.full(self.full, SIZE, np.int64), self.partial.astype(np.int64)])
-        bucket = np.searchsorted(lengths.cumsum(), np.arange(start, start + length), side="right")
-        return self.centers[bucket]
+        return lengths.cumsum()
 
 
 def into_buckets(means: NDArray[np.float32]) -> Buckets:
