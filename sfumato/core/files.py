@@ -11,6 +11,7 @@ from typing import BinaryIO
 __all__ = ["PART", "replacing", "replacing_path", "sweep", "write_text"]
 
 PART = ".part"  # how the names end of files that are not whole yet
+_LETTERS = 50  # of at most 4 bytes each; names may have 255 bytes, and some 20 are added
 _FULL = ("ENOSPC", "EDQUOT", "EFBIG")  # what `write` fails with where no more fits, without a name
 
 
@@ -29,7 +30,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 def replacing_path(path: Path) -> Iterator[Path]:
     """The name of a file to write, which becomes `path` when the block ends without an error; see `replacing`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PART}")  # the same folder: a rename never copies
+    short = path.name[:_LETTERS]  # else a name that fits would not with what is added to it
+    beside = path.with_name(f".{short}.{secrets.token_hex(4)}{PART}")  # the same folder: a rename never copies
     try:
         yield beside
         with beside.open("rb+") as file:

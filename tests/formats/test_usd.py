@@ -106,6 +106,32 @@ def test_what_the_asset_knows(tmp_path: Path) -> None:
     assert formats.read_asset(tmp_path / "b.usda").meters_per_unit is None
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows limits no file's size")
+@pytest.mark.parametrize("suffix", [".usdc", ".usda"])
+def test_where_no_more_fits_the_old_file_stays(tmp_path: Path, suffix: str) -> None:
+    import resource
+
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(b"old")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(OSError, match="too large") as caught:
+            formats.write(path, crowd(500))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert caught.value.filename == str(path)
+    assert [item.read_bytes() for item in tmp_path.iterdir()] == [b"old"]
+
+
+@pytest.mark.parametrize("suffix", [".ply", ".usdc"])
+def test_names_as_long_as_may_be(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / ("\U0001f98a" * ((255 - len(suffix)) // 4) + suffix)
+    formats.write(path, crowd(5))
+    assert formats.count(path) == 5
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_raw_keeps_the_numbers(tmp_path: Path, seed: int) -> None:
     wanted = crowd(5, 2)
     formats.write(tmp_path / "a.usdc", Asset(wanted, axes="LUF"), WriteOptions(raw=True))

@@ -1,5 +1,7 @@
 """An Asset to OpenUSD: one ParticleField3DGaussianSplat, +y up, its numbers as they are, without a transform."""
 
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +36,25 @@ def write(path: Path, asset: Asset, axes: str) -> None:
         layer = _layer(asset, axes)
         named = beside.with_name(beside.name + path.suffix.lower())  # pxr knows formats by their suffix
         try:
-            if not layer.Export(str(named)):
-                raise OSError(f"OpenUSD could not write {path}")
+            _export(layer, named, path)
             named.replace(beside)
         finally:
             named.unlink(missing_ok=True)
+
+
+def _export(layer: Any, named: Path, path: Path) -> None:
+    """Raises OSError, which says why as far as OpenUSD does, a line for each of many buffers."""
+    from pxr import Tf
+
+    try:
+        if layer.Export(str(named)):
+            return
+        why = ""
+    except Tf.ErrorException as error:
+        why = str(error)
+    likely = (errno.ENOSPC, errno.EFBIG)
+    code = next((one for one in likely if os.strerror(one) in why), errno.EIO)
+    raise OSError(code, os.strerror(code), str(path))
 
 
 def _layer(asset: Asset, axes: str) -> Any:
