@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FOUND", "Lint", "main"]
 
+NARROW = 60  # columns; below, long names of programs are broken so that what they do has room
 FOUND = 3  # exit code: 1 is a bug and 2 bad input, as for every verb
 STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 MARKS = {
@@ -126,9 +127,9 @@ def _show_programs(console: "Console", programs: "list[Verdict]") -> None:
     console.print()
     console.print(Text("what programs do with it", style="bold underline"))
     table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(width=None if console.width >= NARROW else 16, overflow="fold")
     table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
-    table.add_column()
+    table.add_column(min_width=None if console.width >= NARROW else 12)
     for program in programs:
         word, style = MARKS[program.outcome]
         table.add_row(program.viewer, Text(word, style=style), "" if program.outcome == "reads" else Text(program.told))

@@ -2,6 +2,7 @@
 
 import errno
 import importlib
+import io
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -49,6 +50,8 @@ OUTSIDE = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line, by default the process's own, and return its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the console or a pipe has no letters for is no bug
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return _run(words)
     except SfumatoError as error:

@@ -71,6 +71,16 @@ def test_as_words(capsys: Tell) -> None:
     assert re.search(r"1 error, 1 warning, \d notes? what programs do with it sfumato reads", plain)
 
 
+def test_narrow_terminals_cut_no_words_off(capsys: Tell, monkeypatch: pytest.MonkeyPatch) -> None:
+    formats.write(Path("a.ply"), crowd(4))
+    monkeypatch.setenv("COLUMNS", "40")
+    assert main(["lint", "a.ply"]) == 0
+    out = capsys.readouterr().out
+    assert "…" not in out
+    assert "GaussianSplats3D" in out  # in one piece
+    assert max(map(len, out.splitlines())) <= 40
+
+
 def test_nothing_to_say(capsys: Tell) -> None:
     gaussians = crowd(3, 0)
     quats = torch.nn.functional.normalize(gaussians.quats, dim=1)

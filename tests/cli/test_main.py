@@ -11,6 +11,7 @@ from types import ModuleType
 
 import pytest
 import torch
+from offerings import splat
 
 import sfumato
 from sfumato.cli import main as command
@@ -237,3 +238,12 @@ def test_own_warnings_are_sentences(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert warnings.showwarning is before
     assert capsys.readouterr().err == "sfumato: 3 photos are left out\n"
     assert others == ["something else"]
+
+
+def test_a_name_that_a_console_has_no_letters_for_is_no_bug(repository: Path, tmp_path: Path) -> None:
+    path = splat(tmp_path / "狐.ply")
+    command = [sys.executable, "-m", "sfumato", "info", str(path)]
+    environment = os.environ | {"PYTHONIOENCODING": "cp1252", "PYTHONPATH": str(repository)}
+    done = subprocess.run(command, capture_output=True, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.startswith(rb"\u72d0.ply")
