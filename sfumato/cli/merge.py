@@ -23,7 +23,7 @@ __all__ = ["Merge", "main"]
 LITTLE = 0.1  # share of a splat that lies upon another: less is no ground to lay it by
 FEW = 50  # pairs
 NOTHING = 1e-6  # of the scene's radius: a move that nobody sees
-BLIND = 0.8  # difference of colors of pairs, in that of pairs drawn at random
+BLIND = 0.5  # difference of colors of pairs, in that of pairs drawn at random: 0.2 where they fit, 0.7 where not
 
 
 @dataclass(frozen=True)

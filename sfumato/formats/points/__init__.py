@@ -95,7 +95,7 @@ def _note(path: Path, N: int, is_las: bool) -> str:
     what = (
         f"is a mesh, not a splat: its {N:,} vertices" if is_mesh else f"is a point cloud, not a splat: its {N:,} points"
     )
-    refine = f"`sfumato train PHOTOS --init {path.name}` makes a splat of them"
+    refine = f"with photos, `sfumato train PHOTOS --init {path.name}` trains from them"
     return f"it {what} each became a round Gaussian, as training starts from; {refine}"
 
 
