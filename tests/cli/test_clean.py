@@ -15,6 +15,7 @@ from sfumato.core.asset import Asset
 from sfumato.core.gaussians import Gaussians
 from sfumato.edit.clean import Criteria
 
+from refusing import refuses
 from scenes import dot
 
 Tell = pytest.CaptureFixture[str]
@@ -33,17 +34,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     formats.write("a.ply", Asset(balls()))
     Path("folder").mkdir()
     return tmp_path
-
-
-def refuses(capsys: Tell, line: str, *told: str) -> None:
-    before = {path: path.stat().st_mtime_ns for path in Path().rglob("*")}
-    code = main(["clean", *line.split(" ")])
-    out, err = capsys.readouterr()
-    assert (code, out) == (2, "")
-    assert err.startswith("sfumato: ")
-    assert err.count("\n") == 1, err
-    assert all(part in err for part in told), err
-    assert {path: path.stat().st_mtime_ns for path in Path().rglob("*")} == before
 
 
 def test_what_goes_and_why(capsys: Tell) -> None:
@@ -133,11 +123,11 @@ def test_broken_rows_go_first(capsys: Tell) -> None:
     ],
 )
 def test_one_sentence(capsys: Tell, line: str, told: tuple[str, ...]) -> None:
-    refuses(capsys, line, *told)
+    refuses(capsys, ["clean", *line.split(" ")], *told)
 
 
 def test_nothing_is_replaced_unasked(capsys: Tell) -> None:
     Path("b.ply").write_text("mine")
-    refuses(capsys, "a.ply -o b.ply", "b.ply is there already; choose another name or add --force")
-    refuses(capsys, "a.ply -o c.ply --preview b.ply", "b.ply is there already")
+    refuses(capsys, ["clean", "a.ply", "-o", "b.ply"], "b.ply is there already; choose another name or add --force")
+    refuses(capsys, ["clean", "a.ply", "-o", "c.ply", "--preview", "b.ply"], "b.ply is there already")
     assert main(["clean", "a.ply", "-o", "b.ply", "--force"]) == 0

@@ -12,6 +12,7 @@ from sfumato.cli.main import main
 from sfumato.cli.writing import Writing
 from sfumato.formats import WriteOptions
 
+from refusing import refuses
 from scenes import crowd
 
 Tell = pytest.CaptureFixture[str]
@@ -23,17 +24,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> Path:
     formats.write("a.ply", crowd(200, 2))
     Path("folder").mkdir()
     return tmp_path
-
-
-def refuses(capsys: Tell, line: str, *told: str) -> None:
-    before = {path: path.stat().st_mtime_ns for path in Path().rglob("*")}
-    code = main(["convert", *line.split(" ")])
-    out, err = capsys.readouterr()
-    assert (code, out) == (2, "")
-    assert err.startswith("sfumato: ")
-    assert err.count("\n") == 1, err
-    assert all(part in err for part in told), err
-    assert {path: path.stat().st_mtime_ns for path in Path().rglob("*")} == before
 
 
 def test_one_line_says_it_all(capsys: Tell) -> None:
@@ -89,20 +79,20 @@ def test_what_is_left_out_is_told(capsys: Tell) -> None:
     ],
 )
 def test_one_sentence(capsys: Tell, line: str, told: tuple[str, ...]) -> None:
-    refuses(capsys, line, *told)
+    refuses(capsys, ["convert", *line.split(" ")], *told)
 
 
 def test_nothing_is_replaced_unasked(capsys: Tell) -> None:
     Path("b.ply").write_text("mine")
-    refuses(capsys, "a.ply b.ply", "b.ply is there already; choose another name or add --force")
+    refuses(capsys, ["convert", "a.ply", "b.ply"], "b.ply is there already; choose another name or add --force")
     assert Path("b.ply").read_text() == "mine"
 
 
 def test_a_file_that_is_no_splat(capsys: Tell) -> None:
     Path("b.ply").write_bytes(b"hello")
-    refuses(capsys, "b.ply c.ply", "b.ply is no ")
+    refuses(capsys, ["convert", "b.ply", "c.ply"], "b.ply is no ")
     Path("b.ply").write_bytes(Path("a.ply").read_bytes()[:-100])
-    refuses(capsys, "b.ply c.ply", "b.ply")
+    refuses(capsys, ["convert", "b.ply", "c.ply"], "b.ply")
 
 
 @pytest.mark.parametrize("line", ["a.ply", "a.ply b.ply c.ply", "a.ply b.ply --spz-version 7", "a.ply b.ply --wild"])

@@ -14,6 +14,7 @@ from sfumato.core.asset import Asset
 from sfumato.core.rotation import matrix_from_quaternion
 from sfumato.edit.merge.similarity import Similarity, moved
 
+from refusing import refuses
 from scenes import crowd
 
 Tell = pytest.CaptureFixture[str]
@@ -34,17 +35,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> Path:
     formats.write("small.ply", crowd(5, 0))
     Path("photo.jpg").write_bytes(b"\xff\xd8\xff")
     return tmp_path
-
-
-def refuses(capsys: Tell, line: str, *told: str) -> None:
-    before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
-    code = main(["merge", *line.split(" ")])
-    out, err = capsys.readouterr()
-    assert (code, out) == (2, "")
-    assert re.fullmatch(r"sfumato: .*\n", err), err
-    for part in told:
-        assert part in err
-    assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()} == before
 
 
 def test_as_they_are(capsys: Tell) -> None:
@@ -90,19 +80,26 @@ def test_origins_and_disagreements(capsys: Tell) -> None:
 
 
 def test_bad_days(capsys: Tell) -> None:
-    refuses(capsys, "a.ply -o c.ply", "merge takes two splats or more; got 1")
-    refuses(capsys, "a.ply none.ply -o c.ply", "none.ply is not there")
-    refuses(capsys, "a.ply photo.jpg -o c.ply", "photo.jpg is no splat")
-    refuses(capsys, "a.ply b.ply -o a.ply", "a.ply is what is read")
-    refuses(capsys, "a.ply b.ply -o small.ply", "small.ply is there already", "--force")
-    refuses(capsys, "a.ply b.ply -o c.obj", "no format for .obj")
-    refuses(capsys, "a.ply b.ply -o c.ply --no-scale", "--no-scale is about aligning; add --align")
-    refuses(capsys, "a.ply b.ply -o c.ply --start here", "--start is about aligning")
-    refuses(capsys, "a.ply small.ply -o c.ply --align", "the splat to move has", "aligning takes 10 or more")
+    refuses(capsys, ["merge", "a.ply", "-o", "c.ply"], "merge takes two splats or more; got 1")
+    refuses(capsys, ["merge", "a.ply", "none.ply", "-o", "c.ply"], "none.ply is not there")
+    refuses(capsys, ["merge", "a.ply", "photo.jpg", "-o", "c.ply"], "photo.jpg is no splat")
+    refuses(capsys, ["merge", "a.ply", "b.ply", "-o", "a.ply"], "a.ply is what is read")
+    refuses(capsys, ["merge", "a.ply", "b.ply", "-o", "small.ply"], "small.ply is there already", "--force")
+    refuses(capsys, ["merge", "a.ply", "b.ply", "-o", "c.obj"], "no format for .obj")
+    refuses(
+        capsys, ["merge", "a.ply", "b.ply", "-o", "c.ply", "--no-scale"], "--no-scale is about aligning; add --align"
+    )
+    refuses(capsys, ["merge", "a.ply", "b.ply", "-o", "c.ply", "--start", "here"], "--start is about aligning")
+    refuses(
+        capsys,
+        ["merge", "a.ply", "small.ply", "-o", "c.ply", "--align"],
+        "the splat to move has",
+        "aligning takes 10 or more",
+    )
 
 
 def test_own_input_is_refused_even_with_force(capsys: Tell) -> None:
-    refuses(capsys, "a.ply b.ply -o b.ply --force", "b.ply is what is read")
+    refuses(capsys, ["merge", "a.ply", "b.ply", "-o", "b.ply", "--force"], "b.ply is what is read")
 
 
 @pytest.mark.parametrize("line", ["a.ply b.ply", "a.ply b.ply -o c.ply --nonsense", "a.ply b.ply -o c.ply --start up"])
