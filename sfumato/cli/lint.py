@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -130,7 +130,10 @@ def _show_programs(console: "Console", programs: "list[Verdict]") -> None:
     table.add_column(width=None if console.width >= NARROW else 16, overflow="fold")
     table.add_column(no_wrap=True)
     table.add_column(min_width=None if console.width >= NARROW else 12)
-    for program in programs:
+    ours, *others = programs
+    if len({(program.outcome, program.told) for program in others}) == 1:
+        others = [replace(others[0], viewer="all others")]
+    for program in [ours, *others]:
         word, style = MARKS[program.outcome]
         table.add_row(program.viewer, Text(word, style=style), "" if program.outcome == "reads" else Text(program.told))
     console.print(table)

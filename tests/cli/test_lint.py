@@ -89,6 +89,15 @@ def test_nothing_to_say(capsys: Tell) -> None:
     assert "nothing is wrong with it" in capsys.readouterr().out
 
 
+@pytest.mark.filterwarnings("ignore::sfumato.core.errors.SfumatoWarning")
+def test_what_is_said_of_all_programs_is_said_once(capsys: Tell) -> None:
+    formats.write("a.points.ply", crowd(100, 0))
+    assert main(["lint", "a.points.ply"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("it is no splat: convert it first") == 1
+    assert "all others" in out
+
+
 def test_what_a_ply_is_made_of() -> None:
     lines = ["ply", "format ascii 1.0", "obj_info by hand", "element vertex 1"]
     names = ["x", "y", "z", "opacity", "scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3"]

@@ -85,6 +85,8 @@ def _verdict(viewer: Viewer, asset: Asset, facts: FileFacts) -> Verdict:
     if facts.format not in viewer.reads:
         if facts.format in viewer.refuses:
             return Verdict(viewer.name, "refuses", f"does not read {facts.format}")
+        if facts.format == "point cloud":
+            return Verdict(viewer.name, "unknown", "it is no splat: convert it first")
         return Verdict(viewer.name, "unknown", f"not known whether it reads {facts.format}")
     if facts.format == "SPZ" and facts.version in viewer.unsure:
         return Verdict(viewer.name, "unknown", f"not known whether it reads version {facts.version}")
